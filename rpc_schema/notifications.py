@@ -1,0 +1,60 @@
+"""What the gateway says unasked."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from .descriptors import Notification
+from .events import AnyEvent
+from .types import Key, Wire
+
+
+class EventParams(Wire, kw_only=True):
+    """An event of a session's log; `prev` is the seq sent on this subscription before it."""
+
+    subscription: str
+    key: Key
+    epoch: str
+    prev: int
+    event: AnyEvent
+
+
+class Delta(Wire, kw_only=True):
+    """A piece of a turn, live only; `offset` counts the code points of this kind in this turn before it."""
+
+    turn: str
+    kind: Literal["text", "reasoning", "tool_input"]
+    offset: int
+    text: str
+    call_id: str | None = None
+
+
+class DeltaParams(Wire, kw_only=True):
+    """A piece of a running turn."""
+
+    subscription: str
+    key: Key
+    delta: Delta
+
+
+class ClosedParams(Wire, kw_only=True):
+    """The end of a subscription; `lastSeq` is the last event it sent."""
+
+    subscription: str
+    reason: Literal["unsubscribed", "deleted", "forbidden", "lagged", "shutdown"]
+    last_seq: int
+    resumable: Annotated[bool, Meta(description="Whether subscribing again with since can go on.")]
+
+
+class ShutdownParams(Wire, kw_only=True):
+    """The gateway is about to close the connection with 1001."""
+
+    reason: str
+    retry_after_ms: int
+
+
+EVENT = Notification(name="session.event", params=EventParams, summary="Something was added to a session's log.")
+DELTA = Notification(name="session.delta", params=DeltaParams, summary="A turn said a little more.")
+CLOSED = Notification(name="subscription.closed", params=ClosedParams, summary="A subscription ended.")
+SHUTDOWN = Notification(name="gateway.shutdown", params=ShutdownParams, summary="The gateway is going away.")
+NOTIFICATIONS = (EVENT, DELTA, CLOSED, SHUTDOWN)
