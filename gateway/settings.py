@@ -1,0 +1,166 @@
+"""Every knob: its name, unit, default, range and a sentence.
+
+Only shapes; where the values come from is in `config`. Validated once, then
+passed on as values: a room gets `outbox_bytes`, not `Settings`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+
+class _Section(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class ServerSettings(_Section, kw_only=True):
+    """Where the gateway listens and keeps its data."""
+
+    host: Annotated[
+        str, Meta(min_length=1, description="Address to listen on; loopback only while no auth is set.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8765
+    data_dir: Annotated[str, Meta(min_length=1, description="Directory of the store, made with mode 0700.")] = "./data"
+    allowed_origins: Annotated[
+        list[str],
+        Meta(
+            description="Origins that browsers may come from, besides the gateway's own: scheme, host and port, exactly."
+        ),
+    ] = []
+    public_hosts: Annotated[list[str], Meta(description="Names the gateway may be reached by, besides loopback.")] = []
+    shutdown_grace_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Seconds that running turns get to finish on SIGTERM.")
+    ] = 30.0
+
+
+class StoreSettings(_Section, kw_only=True):
+    """What survives a restart."""
+
+    url: Annotated[Literal["sqlite"], Meta(description="`sqlite`: one file in data_dir.")] = "sqlite"
+
+
+class LimitSettings(_Section, kw_only=True):
+    """Bounds; clients read them from gateway.hello."""
+
+    max_message_bytes: Annotated[
+        int, Meta(ge=65536, le=67108864, description="Bytes of one message or batch from a client.")
+    ] = 1048576
+    max_response_bytes: Annotated[int, Meta(ge=65536, le=67108864, description="Bytes of one message to a client.")] = (
+        8388608
+    )
+    batch_items: Annotated[int, Meta(ge=1, le=1000, description="Requests in one batch.")] = 50
+    requests_in_flight: Annotated[int, Meta(ge=1, le=10000, description="Unanswered requests per connection.")] = 64
+    subscriptions_per_connection: Annotated[int, Meta(ge=1, le=100000, description="Subscriptions per connection.")] = (
+        256
+    )
+    nesting_depth: Annotated[
+        int, Meta(ge=8, le=512, description="Arrays and objects inside each other in one message.")
+    ] = 64
+    content_characters: Annotated[int, Meta(ge=1, le=10000000, description="Characters of one chat message.")] = 100000
+    metadata_bytes: Annotated[int, Meta(ge=0, le=1048576, description="Bytes of metadata as JSON.")] = 10240
+    queued_turns: Annotated[int, Meta(ge=0, le=1000, description="Messages that may wait in one session.")] = 20
+    output_bytes: Annotated[
+        int, Meta(ge=1024, le=4194304, description="Bytes of one turn's answer; past it the answer is cut.")
+    ] = 1048576
+    outbox_bytes: Annotated[
+        int,
+        Meta(
+            ge=65536,
+            le=1073741824,
+            description="Bytes that may wait for one slow reader, besides the kernel's buffers.",
+        ),
+    ] = 8388608
+    connections_per_user: Annotated[int, Meta(ge=1, le=1000000, description="Open connections of one user.")] = 10000
+
+
+class PolicySettings(_Section, kw_only=True):
+    """The rules a session lives by, where it and its agent say nothing else."""
+
+    timeout_minutes: Annotated[float, Meta(gt=0, description="Minutes without activity until a session ends.")] = 30.0
+    max_duration_minutes: Annotated[
+        float, Meta(gt=0, description="Minutes after which a session ends whatever happens.")
+    ] = 720.0
+    warning_threshold_minutes: Annotated[
+        float, Meta(ge=0, description="Minutes before the end at which clients are warned.")
+    ] = 5.0
+    idle_after_minutes: Annotated[
+        float | None,
+        Meta(
+            gt=0,
+            description="Minutes without activity until a session counts as idle; by default the smaller of 5 and half the timeout.",
+        ),
+    ] = None
+    auto_renew: Annotated[bool, Meta(description="Whether activity moves the end.")] = True
+    max_concurrent_per_user: Annotated[
+        int | None, Meta(ge=1, description="Sessions of one user with one agent that have not ended; none: unlimited.")
+    ] = None
+    auto_archive_days: Annotated[
+        float | None, Meta(gt=0, description="Days after its end that a session is archived; none: never.")
+    ] = 30.0
+    allow_model_override: Annotated[bool, Meta(description="Whether an admin may change a session's model.")] = False
+    min_timeout_minutes: Annotated[float, Meta(gt=0, description="Smallest timeout a session may ask for.")] = 5.0
+    max_timeout_minutes: Annotated[float, Meta(gt=0, description="Largest timeout a session may ask for.")] = 1440.0
+
+
+class AgentPolicySettings(_Section, kw_only=True):
+    """What differs from [policy] for one agent."""
+
+    timeout_minutes: Annotated[float, Meta(gt=0)] | None = None
+    max_duration_minutes: Annotated[float, Meta(gt=0)] | None = None
+    warning_threshold_minutes: Annotated[float, Meta(ge=0)] | None = None
+    idle_after_minutes: Annotated[float, Meta(gt=0)] | None = None
+    auto_renew: bool | None = None
+    max_concurrent_per_user: Annotated[int, Meta(ge=1)] | None = None
+    auto_archive_days: Annotated[float, Meta(gt=0)] | None = None
+    allow_model_override: bool | None = None
+
+
+class AgentSettings(_Section, kw_only=True):
+    """One agent. `echo` is always there, unless one with that id replaces it."""
+
+    id: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$",
+            description="The word that sessions name it by: lower-case letters, digits, `_.-`.",
+        ),
+    ]
+    kind: Annotated[
+        Literal["echo", "openai"],
+        Meta(description="`echo`: built in; `openai`: any server that speaks the Chat Completions stream."),
+    ]
+    name: Annotated[str, Meta(description="What people see; by default the id, capitalised.")] = ""
+    description: Annotated[str, Meta(description="One sentence for people who choose.")] = ""
+    owner: Annotated[str, Meta(description="User who may do everything on every session of this agent.")] = ""
+    provider: Annotated[str, Meta(description="A label for people, prices and lists; by default the kind.")] = ""
+    model: Annotated[str, Meta(description="The model to ask for.")] = ""
+    base_url: Annotated[str, Meta(description="Where the server is; default: the maker's own.")] = ""
+    api_key_env: Annotated[str, Meta(description="Environment variable with the API key; empty: no key is sent.")] = ""
+    system: Annotated[str, Meta(description="System prompt.")] = ""
+    options: Annotated[
+        dict[str, Any],
+        Meta(
+            description="echo: delay_ms per word; openai: further members of each request, such as temperature, and `silence_s`, seconds without a byte after which a turn fails (default 120)."
+        ),
+    ] = {}
+    policy: AgentPolicySettings = AgentPolicySettings()
+
+
+class LogSettings(_Section, kw_only=True):
+    """What goes to stderr."""
+
+    format: Annotated[Literal["json", "console"], Meta(description="json: one object a line; console: for people.")] = (
+        "json"
+    )
+    level: Annotated[Literal["debug", "info", "warning"], Meta(description="The least that is said.")] = "info"
+
+
+class Settings(_Section, kw_only=True):
+    """The whole file."""
+
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    limits: LimitSettings = LimitSettings()
+    policy: PolicySettings = PolicySettings()
+    log: LogSettings = LogSettings()
+    agents: list[AgentSettings] = []
