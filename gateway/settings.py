@@ -13,7 +13,7 @@ class _Section(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A table of the file."""
 
 
-class ServerSettings(_Section, kw_only=True):
+class ServerSettings(_Section, kw_only=True, frozen=True):
     """Where the gateway listens and keeps its data."""
 
     host: Annotated[
@@ -33,13 +33,13 @@ class ServerSettings(_Section, kw_only=True):
     ] = 30.0
 
 
-class StoreSettings(_Section, kw_only=True):
+class StoreSettings(_Section, kw_only=True, frozen=True):
     """What survives a restart."""
 
     url: Annotated[Literal["sqlite"], Meta(description="`sqlite`: one file in data_dir.")] = "sqlite"
 
 
-class LimitSettings(_Section, kw_only=True):
+class LimitSettings(_Section, kw_only=True, frozen=True):
     """Bounds; clients read them from gateway.hello."""
 
     max_message_bytes: Annotated[
@@ -70,10 +70,9 @@ class LimitSettings(_Section, kw_only=True):
             description="Bytes that may wait for one slow reader, besides the kernel's buffers.",
         ),
     ] = 8388608
-    connections_per_user: Annotated[int, Meta(ge=1, le=1000000, description="Open connections of one user.")] = 10000
 
 
-class PolicySettings(_Section, kw_only=True):
+class PolicySettings(_Section, kw_only=True, frozen=True):
     """The rules a session lives by, where it and its agent say nothing else."""
 
     timeout_minutes: Annotated[float, Meta(gt=0, description="Minutes without activity until a session ends.")] = 30.0
@@ -102,7 +101,7 @@ class PolicySettings(_Section, kw_only=True):
     max_timeout_minutes: Annotated[float, Meta(gt=0, description="Largest timeout a session may ask for.")] = 1440.0
 
 
-class AgentPolicySettings(_Section, kw_only=True):
+class AgentPolicySettings(_Section, kw_only=True, frozen=True):
     """What differs from [policy] for one agent."""
 
     timeout_minutes: Annotated[float, Meta(gt=0)] | None = None
@@ -115,7 +114,7 @@ class AgentPolicySettings(_Section, kw_only=True):
     allow_model_override: bool | None = None
 
 
-class AgentSettings(_Section, kw_only=True):
+class AgentSettings(_Section, kw_only=True, frozen=True):
     """One agent. `echo` is always there, unless one with that id replaces it."""
 
     id: Annotated[
@@ -146,7 +145,7 @@ class AgentSettings(_Section, kw_only=True):
     policy: AgentPolicySettings = AgentPolicySettings()
 
 
-class LogSettings(_Section, kw_only=True):
+class LogSettings(_Section, kw_only=True, frozen=True):
     """What goes to stderr."""
 
     format: Annotated[Literal["json", "console"], Meta(description="json: one object a line; console: for people.")] = (
@@ -155,7 +154,7 @@ class LogSettings(_Section, kw_only=True):
     level: Annotated[Literal["debug", "info", "warning"], Meta(description="The least that is said.")] = "info"
 
 
-class Settings(_Section, kw_only=True):
+class Settings(_Section, kw_only=True, frozen=True):
     """The whole file."""
 
     server: ServerSettings = ServerSettings()
