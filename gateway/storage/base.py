@@ -1,0 +1,218 @@
+"""The seam between the domain and whatever keeps its data.
+
+A store knows rows, not rules: it commits what it is given, all or nothing, and
+reads it back. What people wrote is kept apart from what is known about it, so
+that it can be erased (`Commit.purge_to`, `Commit.forget`) without a trace.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+
+class StoreFault(Exception):
+    """The store could not do it; nothing was changed."""
+
+
+class StoreRefused(Exception):
+    """The store cannot be opened; the message says why and what to do."""
+
+
+class SessionRow(Struct, kw_only=True):
+    """A session's line in the projection: what lists filter and sort by, and the whole state in bytes.
+
+    Instants are milliseconds UTC. `state` holds nothing that people wrote;
+    that is in `Commit.details`.
+    """
+
+    id: int
+    tenant: str
+    key: str
+    user: str
+    agent: str
+    model: str
+    channel: str
+    source: str
+    project: str | None
+    lifecycle: str
+    pinned: bool
+    is_empty: bool
+    is_busy: bool
+    message_count: int
+    tokens: int
+    cost_usd: float | None
+    created_at: int
+    last_activity_at: int
+    archived_at: int | None
+    deleted_at: int | None
+    warn_at: int | None
+    expires_at: int | None
+    state: bytes
+
+
+class EventRow(Struct):
+    """One event: `body` is the JSON that goes on the wire."""
+
+    seq: int
+    type: str
+    body: bytes
+
+
+class Answer(Struct, kw_only=True):
+    """A stored answer: `scope` names the call, `fingerprint` its params, `result` is what was answered.
+
+    One that `has_words` of people is erased by `Commit.forget`; another outlives it.
+    """
+
+    scope: bytes
+    fingerprint: bytes
+    at: int
+    result: bytes
+    has_words: bool
+
+
+class Commit(Struct, kw_only=True):
+    """One change of one session: all of it is stored, or none.
+
+    `details` replaces the session's words (title, labels, metadata), None keeps
+    them. `chunks` are pieces of a running turn, gone with `drop_chunks`.
+    `purge_to` empties the events up to that seq; `forget` all words beside the
+    log. After a purge or a forget the text is in no file when `commit` returns.
+    """
+
+    session: int
+    row: SessionRow | None = None
+    events: Sequence[EventRow] = ()
+    details: bytes | None = None
+    chunks: Sequence[bytes] = ()
+    drop_chunks: bool = False
+    purge_to: int | None = None
+    forget: bool = False
+    answer: Answer | None = None
+
+
+class StoredSession(Struct):
+    """A session as it was last committed."""
+
+    state: bytes
+    details: bytes | None
+
+
+class StoredAnswer(Struct):
+    """An earlier answer; `result` is None when it was erased with its session's words."""
+
+    fingerprint: bytes
+    session: int
+    result: bytes | None
+
+
+class EventQuery(Struct, kw_only=True):
+    """Events of a session with `after < seq < before`; `newest` takes them from the end. Always ascending."""
+
+    session: int
+    after: int
+    before: int
+    limit: int
+    max_bytes: int
+    types: Sequence[str] = ()
+    newest: bool = False
+
+
+class EventPage(Struct):
+    """What was found; `has_more` in the direction of the query."""
+
+    events: list[EventRow]
+    has_more: bool
+
+
+SortBy = Literal[
+    "default",
+    "lastActivityAt",
+    "createdAt",
+    "title",
+    "key",
+    "agent",
+    "channel",
+    "state",
+    "messageCount",
+    "tokens",
+    "costUsd",
+]
+
+
+class SessionQuery(Struct, kw_only=True):
+    """Which sessions, in which order; `columns` maps a column of SessionRow to the values it may have.
+
+    `visible_to` limits to a user's own sessions and those of `owned_agents`.
+    `after` is the sort position that a page before ended at.
+    """
+
+    tenant: str | None
+    visible_to: str | None = None
+    owned_agents: Sequence[str] = ()
+    columns: dict[str, Sequence[Any]] = {}
+    labels: dict[str, str] = {}
+    archived: bool | None = None
+    updated_since: int | None = None
+    search: str | None = None
+    search_agents: Sequence[str] = ()
+    include_empty: bool = False
+    by: SortBy = "default"
+    descending: bool = True
+    after: Sequence[Any] | None = None
+    limit: int
+
+
+class SessionPage(Struct):
+    """Sessions found, where the page ended, and how many match (at most `COUNT_LIMIT` + 1)."""
+
+    sessions: list[StoredSession]
+    last: Sequence[Any] | None
+    total: int
+
+
+COUNT_LIMIT = 10_000
+
+
+class Store(Protocol):
+    """Everything durable. Errors are StoreFault; a commit that raised changed nothing."""
+
+    async def next_session_id(self) -> int:
+        """A number that no session had before."""
+
+    async def load(self, tenant: str, key: str) -> StoredSession | None:
+        """The newest session of this key, deleted ones included."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Store it durably. Commits take effect in the order of the calls."""
+
+    async def events(self, query: EventQuery) -> EventPage:
+        """Read a part of a log; erased events are not there."""
+
+    async def chunks(self, session: int) -> list[bytes]:
+        """The pieces of the running turn that were stored, in order."""
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        """Read a page of the projection."""
+
+    async def busy(self) -> list[StoredSession]:
+        """Sessions with a turn that runs or waits."""
+
+    async def counts(self) -> dict[str, int]:
+        """Sessions by lifecycle state, deleted ones apart."""
+
+    async def expiring(self, now_ms: int) -> int:
+        """Sessions within their warning threshold."""
+
+    async def answer(self, scope: bytes) -> StoredAnswer | None:
+        """What this call was answered before."""
+
+    async def prune_answers(self, before_ms: int) -> None:
+        """Forget answers older than that."""
+
+    async def writable(self) -> bool:
+        """Whether a commit would go through now."""
+
+    async def close(self) -> None:
+        """Commit what is queued, let go of the files."""

@@ -1,0 +1,332 @@
+"""One file, one writer, readers beside it: WAL, `synchronous=FULL`, group commit.
+
+The writer thread takes what is queued (at most GROUP commits), stores it in one
+transaction and answers all of it after one fsync. Readers have connections of
+their own and always fetch everything, so that they never hold the WAL.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+import structlog
+
+from . import sqlite_directory, sqlite_writes
+from .base import (
+    Commit,
+    EventPage,
+    EventQuery,
+    EventRow,
+    SessionPage,
+    SessionQuery,
+    StoredAnswer,
+    StoredSession,
+    StoreFault,
+    StoreRefused,
+)
+
+GROUP = 128
+READERS = 2
+ERASE_RETRY_S = 0.05
+MIGRATIONS = Path(__file__).parent / "sql" / "sqlite"
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class _Connection(aiosqlite.Connection):
+    """A connection with its own thread, to which whole functions are handed: one hop each."""
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the connection's thread."""
+        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]  # aiosqlite has no other
+        return result
+
+
+async def _connect(target: str, *, uri: bool = False) -> _Connection:
+    connection = _Connection(
+        lambda: sqlite3.connect(target, uri=uri, isolation_level=None, cached_statements=256), iter_chunk_size=64
+    )
+    connection._thread.daemon = True  # a hung disk must not hold the process
+    await connection
+    return connection
+
+
+class SqliteStore:
+    """The store of one machine."""
+
+    def __init__(self, lock: int, writer: _Connection, readers: list[_Connection], last_session: int) -> None:
+        self._lock, self._writer, self._readers = lock, writer, readers
+        self._last_session = last_session
+        self._next_reader = 0
+        self._queue: deque[tuple[Commit, asyncio.Future[None]]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._unerased = False
+        self._task = asyncio.create_task(self._write(), name="store-writer")
+
+    @classmethod
+    async def open(cls, data_dir: Path) -> "SqliteStore":
+        """Make or open the store in `data_dir`, bring it up to date.
+
+        Raises:
+            StoreRefused: the directory cannot be used, is another process's, or
+                holds the data of a newer gateway.
+        """
+        lock = _claim(data_dir)
+        path = data_dir / "gateway.db"
+        try:
+            writer = await _connect(str(path))
+            try:
+                last_session = await writer.run(_prepare)
+                readers = [await _connect(f"file:{path}?mode=ro", uri=True) for _ in range(READERS)]
+            except BaseException:
+                await writer.close()
+                raise
+        except sqlite3.Error as error:
+            os.close(lock)
+            raise StoreRefused(
+                f"The store {path} cannot be opened: {error}. Check the disk and its free space."
+            ) from error
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(lock, writer, readers, last_session)
+
+    async def next_session_id(self) -> int:
+        """A number that no session had before."""
+        self._last_session += 1
+        return self._last_session
+
+    async def commit(self, commit: Commit) -> None:
+        """Store it durably; a caller that is cancelled does not take it back."""
+        if self._closing:
+            raise StoreFault("the store is closed")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((commit, done))
+        self._wake.set()
+        await asyncio.shield(done)
+
+    async def load(self, tenant: str, key: str) -> StoredSession | None:
+        """The newest session of this key, deleted ones included."""
+        rows = await self._read(
+            "SELECT s.state, t.body FROM sessions s LEFT JOIN texts t ON t.pos = s.details"
+            " WHERE s.tenant = ? AND s.key = ? ORDER BY s.id DESC LIMIT 1",
+            (tenant, key),
+        )
+        return StoredSession(*rows[0]) if rows else None
+
+    async def events(self, query: EventQuery) -> EventPage:
+        """Read a part of a log, at least one event however large, ascending."""
+        return await self._reader().run(partial(_read_events, query))
+
+    async def chunks(self, session: int) -> list[bytes]:
+        """The pieces of the running turn that were stored, in order."""
+        rows = await self._read(
+            "SELECT body FROM texts WHERE session = ? AND kind = 'chunk' AND body IS NOT NULL ORDER BY pos", (session,)
+        )
+        return [body for (body,) in rows]
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        """Read a page of the projection."""
+        try:
+            return await self._reader().run(partial(sqlite_directory.page, query))
+        except sqlite3.Error as error:
+            raise StoreFault(str(error)) from error
+
+    async def busy(self) -> list[StoredSession]:
+        """Sessions with a turn that runs or waits."""
+        rows = await self._read(
+            "SELECT s.state, t.body FROM sessions s LEFT JOIN texts t ON t.pos = s.details"
+            " WHERE s.is_busy ORDER BY s.id"
+        )
+        return [StoredSession(*row) for row in rows]
+
+    async def counts(self) -> dict[str, int]:
+        """Sessions by lifecycle state, deleted ones apart."""
+        return dict(
+            await self._read("SELECT lifecycle, COUNT(*) FROM sessions WHERE deleted_at IS NULL GROUP BY lifecycle")
+        )
+
+    async def expiring(self, now_ms: int) -> int:
+        """Sessions within their warning threshold."""
+        rows = await self._read("SELECT COUNT(*) FROM sessions WHERE warn_at <= ? AND expires_at > ?", (now_ms, now_ms))
+        return int(rows[0][0])
+
+    async def answer(self, scope: bytes) -> StoredAnswer | None:
+        """What this call was answered before."""
+        rows = await self._read(
+            "SELECT a.fingerprint, a.session, t.body FROM answers a JOIN texts t ON t.pos = a.text WHERE a.scope = ?",
+            (scope,),
+        )
+        return StoredAnswer(*rows[0]) if rows else None
+
+    async def prune_answers(self, before_ms: int) -> None:
+        """Forget answers older than that."""
+        try:
+            await self._writer.run(partial(_in_transaction, partial(sqlite_writes.prune_answers, before_ms)))
+        except sqlite3.Error as error:
+            raise StoreFault(str(error)) from error
+
+    async def writable(self) -> bool:
+        """Whether a commit would go through now: tried on the disk, not guessed."""
+        try:
+            await self._writer.run(partial(_in_transaction, sqlite_writes.touch))
+        except (sqlite3.Error, ValueError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Commit what is queued, let go of the files. Idempotent."""
+        if self._closing:
+            return
+        self._closing = True
+        self._wake.set()
+        await self._task
+        for connection in (*self._readers, self._writer):
+            await connection.close()
+        os.close(self._lock)
+
+    def _reader(self) -> _Connection:
+        self._next_reader = (self._next_reader + 1) % len(self._readers)
+        return self._readers[self._next_reader]
+
+    async def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return await self._reader().run(lambda connection: connection.execute(sql, parameters).fetchall())
+        except sqlite3.Error as error:
+            raise StoreFault(str(error)) from error
+
+    async def _write(self) -> None:
+        """Take what is queued, commit it in groups, answer; until closed and empty."""
+        while True:
+            await self._wake_up()
+            group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP))]
+            if group:
+                await self._write_group(group)
+            elif self._closing:
+                return
+            if self._unerased or any(commit.purge_to is not None or commit.forget for commit, _ in group):
+                self._unerased = not await self._writer.run(_truncate_wal)
+            for _, done in group:
+                if not done.done():
+                    done.set_result(None)
+
+    async def _wake_up(self) -> None:
+        if self._queue:
+            return
+        self._wake.clear()
+        if not self._closing:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ERASE_RETRY_S if self._unerased else None):
+                    await self._wake.wait()
+
+    async def _write_group(self, group: list[tuple[Commit, asyncio.Future[None]]]) -> None:
+        """Store a group; those that could not be stored alone get their fault."""
+        faults = await self._writer.run(partial(sqlite_writes.write, [commit for commit, _ in group]))
+        for (commit, done), fault in zip(group, faults, strict=True):
+            if fault is not None:
+                log.error("commit_failed", session_id=commit.session, error=str(fault))
+                failure = StoreFault(str(fault))
+                failure.__cause__ = fault
+                done.set_exception(failure)
+
+
+def _claim(data_dir: Path) -> int:
+    """Make the directory and lock it; the lock goes with the process, however it ends."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(data_dir / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreRefused(
+            f"The data directory {data_dir} cannot be used: {error.strerror}."
+            " Make it writable, or name another with --data-dir."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreRefused(
+            f"Another gateway is using the data directory {data_dir}. Stop it, or name another with --data-dir."
+        ) from error
+    return lock
+
+
+def _prepare(connection: sqlite3.Connection) -> int:
+    """Set the connection up, run the migrations that are new, return the highest session id."""
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "temp_store=MEMORY",
+        "busy_timeout=5000",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    scripts = sorted(MIGRATIONS.glob("*.sql"))
+    if version > len(scripts):
+        raise StoreRefused(
+            f"The store was written by a newer gateway (schema {version}, this one knows {len(scripts)})."
+            " Upgrade the gateway."
+        )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        connection.executescript(f"BEGIN;\n{script.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")
+    (last,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM sessions").fetchone()
+    return int(last)
+
+
+def _in_transaction(work: Callable[[sqlite3.Connection], None], connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _truncate_wal(connection: sqlite3.Connection) -> bool:
+    """Move the log's pages into the file and empty it: what was erased is gone from both.
+
+    False when a reader was in the way (they are short: the caller tries again).
+    """
+    try:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error:
+        return False
+    return not busy
+
+
+def _read_events(query: EventQuery, connection: sqlite3.Connection) -> EventPage:
+    """One page; stops before the byte bound, but never before the first event."""
+    types = f" AND type IN ({','.join('?' * len(query.types))})" if query.types else ""
+    order = "DESC" if query.newest else "ASC"
+    try:
+        cursor = connection.execute(
+            "SELECT seq, type, body FROM events WHERE session = ? AND seq > ? AND seq < ? AND body IS NOT NULL"
+            f"{types} ORDER BY seq {order} LIMIT ?",
+            (query.session, query.after, query.before, *query.types, query.limit + 1),
+        )
+        rows: list[EventRow] = []
+        size, has_more = 0, False
+        for row in cursor:
+            size += len(row[2])
+            if len(rows) == query.limit or (rows and size > query.max_bytes):
+                has_more = True
+                break
+            rows.append(EventRow(*row))
+        cursor.close()
+    except sqlite3.Error as error:
+        raise StoreFault(str(error)) from error
+    if query.newest:
+        rows.reverse()
+    return EventPage(rows, has_more)

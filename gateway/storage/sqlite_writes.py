@@ -1,0 +1,116 @@
+"""How a commit becomes rows. Runs in the writer's thread; knows SQL and nothing of the loop.
+
+No savepoints while all goes well: they halve the rate. When one commit of a
+group fails, the group is replayed with savepoints and only that one fails.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+from msgspec.structs import asdict, fields
+
+from .base import Answer, Commit, SessionRow
+
+_COLUMNS = [field.name for field in fields(SessionRow)]
+_UPSERT = (
+    f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + name for name in _COLUMNS)})"
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS if name != 'id')}"
+)
+_ERASE_EVENTS = "UPDATE events SET body = NULL WHERE session = ? AND seq <= ? AND body IS NOT NULL"
+_ERASE_KIND = "UPDATE texts SET body = NULL WHERE session = ? AND kind = ? AND body IS NOT NULL"
+_WORDS = ("details", "chunk", "answer")
+
+
+def write(commits: Sequence[Commit], connection: sqlite3.Connection) -> list[sqlite3.Error | None]:
+    """Store the commits in one transaction; the fault of each, None for those that are durable."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for commit in commits:
+            _apply(connection, commit)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        _roll_back(connection)
+        return [error] if len(commits) == 1 else _write_apart(commits, connection)
+    return [None] * len(commits)
+
+
+def prune_answers(before_ms: int, connection: sqlite3.Connection) -> None:
+    """Forget answers older than that."""
+    connection.execute(
+        "UPDATE texts SET body = NULL WHERE pos IN (SELECT text FROM answers WHERE at < ?)", (before_ms,)
+    )
+    connection.execute("DELETE FROM answers WHERE at < ?", (before_ms,))
+
+
+def touch(connection: sqlite3.Connection) -> None:
+    """Write a page, to see whether the disk takes it."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
+
+
+def _write_apart(commits: Sequence[Commit], connection: sqlite3.Connection) -> list[sqlite3.Error | None]:
+    faults: list[sqlite3.Error | None] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for commit in commits:
+            faults.append(_try_one(connection, commit))
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        _roll_back(connection)
+        return [error] * len(commits)
+    return faults
+
+
+def _try_one(connection: sqlite3.Connection, commit: Commit) -> sqlite3.Error | None:
+    connection.execute("SAVEPOINT one")
+    try:
+        _apply(connection, commit)
+    except sqlite3.Error as error:
+        connection.execute("ROLLBACK TO one")
+        return error
+    finally:
+        connection.execute("RELEASE one")
+    return None
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _apply(connection: sqlite3.Connection, commit: Commit) -> None:
+    if commit.purge_to is not None:
+        connection.execute(_ERASE_EVENTS, (commit.session, commit.purge_to))
+    if commit.forget:
+        connection.executemany(_ERASE_KIND, [(commit.session, kind) for kind in _WORDS])
+    if commit.drop_chunks:
+        connection.execute(_ERASE_KIND, (commit.session, "chunk"))
+    if commit.events:
+        connection.executemany(
+            "INSERT INTO events (session, seq, type, body) VALUES (?, ?, ?, ?)",
+            [(commit.session, event.seq, event.type, event.body) for event in commit.events],
+        )
+    for chunk in commit.chunks:
+        _keep(connection, commit.session, "chunk", chunk)
+    if commit.row is not None:
+        connection.execute(_UPSERT, asdict(commit.row))
+    if commit.details is not None:
+        connection.execute(_ERASE_KIND, (commit.session, "details"))
+        pos = _keep(connection, commit.session, "details", commit.details)
+        connection.execute("UPDATE sessions SET details = ? WHERE id = ?", (pos, commit.session))
+    if commit.answer is not None:
+        _keep_answer(connection, commit.session, commit.answer)
+
+
+def _keep(connection: sqlite3.Connection, session: int, kind: str, body: bytes) -> int | None:
+    return connection.execute(
+        "INSERT INTO texts (session, kind, body) VALUES (?, ?, ?)", (session, kind, body)
+    ).lastrowid
+
+
+def _keep_answer(connection: sqlite3.Connection, session: int, answer: Answer) -> None:
+    text = _keep(connection, session, "answer" if answer.has_words else "receipt", answer.result)
+    connection.execute(
+        "INSERT INTO answers (scope, fingerprint, session, at, text) VALUES (?, ?, ?, ?, ?)",
+        (answer.scope, answer.fingerprint, session, answer.at, text),
+    )
