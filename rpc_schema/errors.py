@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
+from .naming import camel
+
 _by_code: dict[str, type["RpcError"]] = {}
 
 
@@ -42,7 +44,7 @@ class RpcError(Exception):
     @property
     def data(self) -> dict[str, Any]:
         """What the wire carries in `error.data`."""
-        members = {_camel(name): getattr(self, name) for name in _field_names(type(self))}
+        members = {camel(name): getattr(self, name) for name in _field_names(type(self))}
         return {"code": self.code, "retryable": self.retryable} | {k: v for k, v in members.items() if v is not None}
 
     def to_wire(self) -> ErrorObject:
@@ -294,10 +296,12 @@ class UnknownError(RpcError, number=0, code="unknown"):
 
     @property
     def message(self) -> str:
+        """As the gateway said it."""
         return self.error.message
 
     @property
     def data(self) -> dict[str, Any]:
+        """As the gateway sent it."""
         return self.error.data
 
 
@@ -310,15 +314,10 @@ def from_wire(error: ErrorObject) -> RpcError:
     """The exception that a client raises for an answer's `error`."""
     cls = _by_code.get(error.data.get("code", ""))
     if cls is not None:
-        known = {name: error.data.get(_camel(name)) for name in _field_names(cls)}
+        known = {name: error.data.get(camel(name)) for name in _field_names(cls)}
         return cls(**known)
     return UnknownError(error)
 
 
 def _field_names(cls: type[RpcError]) -> list[str]:
     return [f.name for f in fields(cls)]  # type: ignore[arg-type]  # every subclass is a dataclass
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)

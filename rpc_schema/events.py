@@ -42,7 +42,7 @@ class SessionStateChanged(Event, tag="session.state", kw_only=True):
 class SessionUpdated(Event, tag="session.updated", kw_only=True):
     """What a person decided anew: only the changed fields are there, null where one was cleared."""
 
-    title: str | None | UnsetType = UNSET
+    title: str | UnsetType | None = UNSET
     pinned: bool | UnsetType = UNSET
     labels: dict[str, str] | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET

@@ -60,10 +60,10 @@ class UpdateParams(Params, kw_only=True):
     """What to change: left out keeps, null clears."""
 
     key: Key
-    title: Title | None | UnsetType = UNSET
+    title: Title | UnsetType | None = UNSET
     pinned: bool | UnsetType = UNSET
-    labels: Labels | None | UnsetType = UNSET
-    metadata: dict[str, Any] | None | UnsetType = UNSET
+    labels: Labels | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
     if_revision: IfRevision | UnsetType = UNSET
 
 

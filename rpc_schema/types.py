@@ -90,9 +90,9 @@ class Policy(Wire, kw_only=True):
 class ContextPolicyPatch(Params, kw_only=True):
     """Changes to the context part of a policy; null clears an override."""
 
-    policy: ContextPolicyName | None | UnsetType = UNSET
-    token_budget_ratio: float | None | UnsetType = UNSET
-    keep_recent_turns: int | None | UnsetType = UNSET
+    policy: ContextPolicyName | UnsetType | None = UNSET
+    token_budget_ratio: float | UnsetType | None = UNSET
+    keep_recent_turns: int | UnsetType | None = UNSET
 
 
 class PolicyPatch(Params, kw_only=True):
@@ -103,8 +103,8 @@ class PolicyPatch(Params, kw_only=True):
     max_duration_minutes: float | UnsetType = UNSET
     warning_threshold_minutes: float | UnsetType = UNSET
     auto_renew: bool | UnsetType = UNSET
-    max_concurrent_per_user: int | None | UnsetType = UNSET
-    auto_archive_days: float | None | UnsetType = UNSET
+    max_concurrent_per_user: int | UnsetType | None = UNSET
+    auto_archive_days: float | UnsetType | None = UNSET
     allow_model_override: bool | UnsetType = UNSET
     context: ContextPolicyPatch | UnsetType = UNSET
 

@@ -5,6 +5,7 @@ reads it back. What people wrote is kept apart from what is known about it, so
 that it can be erased (`Commit.purge_to`, `Commit.forget`) without a trace.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -184,8 +185,8 @@ class Store(Protocol):
     async def load(self, tenant: str, key: str) -> StoredSession | None:
         """The newest session of this key, deleted ones included."""
 
-    async def commit(self, commit: Commit) -> None:
-        """Store it durably. Commits take effect in the order of the calls."""
+    def commit(self, commit: Commit) -> "asyncio.Future[None]":
+        """Queue it; done once it is durable. Commits take effect in the order of the calls."""
 
     async def events(self, query: EventQuery) -> EventPage:
         """Read a part of a log; erased events are not there."""

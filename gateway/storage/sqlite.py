@@ -106,14 +106,15 @@ class SqliteStore:
         self._last_session += 1
         return self._last_session
 
-    async def commit(self, commit: Commit) -> None:
-        """Store it durably; a caller that is cancelled does not take it back."""
-        if self._closing:
-            raise StoreFault("the store is closed")
+    def commit(self, commit: Commit) -> asyncio.Future[None]:
+        """Queue it; done once it is durable, with StoreFault when it is not."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((commit, done))
-        self._wake.set()
-        await asyncio.shield(done)
+        if self._closing:
+            done.set_exception(StoreFault("the store is closed"))
+        else:
+            self._queue.append((commit, done))
+            self._wake.set()
+        return done
 
     async def load(self, tenant: str, key: str) -> StoredSession | None:
         """The newest session of this key, deleted ones included."""

@@ -67,7 +67,11 @@ def _where(query: SessionQuery) -> tuple[str, list[Any]]:
     for column, allowed in query.columns.items():
         add(f"s.{column} IN ({_marks(allowed)})", *allowed)
     for name, value in query.labels.items():
-        add("EXISTS (SELECT 1 FROM json_each(CAST(t.body AS TEXT), '$.labels') l WHERE l.key = ? AND l.value = ?)", name, value)
+        add(
+            "EXISTS (SELECT 1 FROM json_each(CAST(t.body AS TEXT), '$.labels') l WHERE l.key = ? AND l.value = ?)",
+            name,
+            value,
+        )
     if query.archived is not None:
         add(f"s.archived_at IS {'NOT ' if query.archived else ''}NULL")
     if query.updated_since is not None:

@@ -1,0 +1,73 @@
+"""The agents of this gateway by id, and what they are configured with."""
+
+from collections.abc import Callable, Sequence
+
+from gateway.settings import AgentSettings
+from rpc_schema.errors import AgentNotFound
+from rpc_schema.types import Usage
+
+from . import kinds
+from .base import Agent
+
+_FREE = frozenset({"echo"})
+
+
+class Roster:
+    """Who can take turns. `replace` changes it while sessions run."""
+
+    def __init__(self) -> None:
+        self._agents: dict[str, Agent] = {}
+        self._settings: dict[str, AgentSettings] = {}
+
+    async def replace(self, settings: Sequence[AgentSettings]) -> None:
+        """Build what is new or changed, keep what is not, let go of the rest.
+
+        Raises:
+            ValueError: an agent cannot be built; nothing was changed.
+        """
+        agents = {
+            new.id: self._agents[new.id] if self._settings.get(new.id) == new else kinds.build(new) for new in settings
+        }
+        replaced = [agent for id, agent in self._agents.items() if agents.get(id) is not agent]
+        self._agents, self._settings = agents, {new.id: new for new in settings}
+        for agent in replaced:
+            await agent.close()
+
+    def agent(self, id: str) -> Agent:
+        """The agent of this id.
+
+        Raises:
+            AgentNotFound: there is none.
+        """
+        try:
+            return self._agents[id]
+        except KeyError:
+            raise AgentNotFound(agent=id) from None
+
+    def settings(self, id: str) -> AgentSettings | None:
+        """How it is configured; None when it is not any more."""
+        return self._settings.get(id)
+
+    def ids(self) -> list[str]:
+        """All agents, sorted."""
+        return sorted(self._agents)
+
+    def name(self, id: str) -> str:
+        """What people call it."""
+        settings = self._settings.get(id)
+        return settings.name if settings is not None and settings.name else id.capitalize()
+
+    def owned_by(self, user: str) -> list[str]:
+        """The agents of which this user is the owner."""
+        return [id for id, settings in self._settings.items() if settings.owner == user]
+
+    def price_of(self, id: str) -> Callable[[Usage], float | None]:
+        """What a generation of this agent costs in USD; None where the price is not known."""
+        settings = self._settings.get(id)
+        cost = 0.0 if settings is not None and settings.kind in _FREE else None
+        return lambda usage: cost
+
+    async def close(self) -> None:
+        """Let go of every agent's connections."""
+        for agent in self._agents.values():
+            await agent.close()

@@ -1,0 +1,1 @@
+"""Who is listening. Knows topics and subscriptions, nothing of sessions."""

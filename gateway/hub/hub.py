@@ -1,0 +1,125 @@
+"""Hands what happens in a session to everybody who follows it.
+
+A notification is encoded once; only what differs per subscription (its id, the
+seq before) is spliced in, and subscriptions that agree in both share the very
+bytes. Delivery never waits: a `Sink` takes or buffers.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from rpc_schema.notifications import CLOSED, DELTA, EVENT, ClosedParams, Delta
+
+Topic = tuple[str, str]
+"""A tenant and a session key in it."""
+
+_encode = msgspec.json.encode
+
+
+class Sink(Protocol):
+    """The way to one client."""
+
+    def notify(self, topic: Topic, frame: bytes) -> None:
+        """Send, or keep until what holds the topic back is done; never waits."""
+
+    async def drained(self) -> None:
+        """Wait until the client has taken what was sent, so that it sets the pace."""
+
+
+class Subscription:
+    """One client's wish to follow one session; `prev` is the seq of the last event it was sent."""
+
+    __slots__ = ("_delta_head", "_event_head", "deltas", "id", "is_closed", "prev", "sink", "topic")
+
+    def __init__(self, id: str, topic: Topic, epoch: str, sink: Sink, *, deltas: bool, prev: int) -> None:
+        self.id, self.topic, self.sink, self.deltas, self.prev = id, topic, sink, deltas, prev
+        self.is_closed = False
+        who = b'{"subscription":%b,"key":%b' % (_encode(id), _encode(topic[1]))
+        self._event_head = _head(EVENT.name) + who + b',"epoch":%b,"prev":' % _encode(epoch)
+        self._delta_head = _head(DELTA.name) + who + b',"delta":'
+
+    def event(self, body: bytes) -> bytes:
+        """The notification of an event, after the one it was sent before."""
+        return self._event_head + b'%d,"event":%b}}' % (self.prev, body)
+
+    def delta(self, body: bytes) -> bytes:
+        """The notification of a delta."""
+        return self._delta_head + body + b"}}"
+
+
+class Hub:
+    """The live subscriptions of this process."""
+
+    def __init__(self, frame: Callable[[bytes], bytes]) -> None:
+        self._frame = frame
+        self._by_topic: dict[Topic, dict[Subscription, None]] = {}
+
+    def attach(self, subscription: Subscription) -> None:
+        """From now on it gets what is published."""
+        self._by_topic.setdefault(subscription.topic, {})[subscription] = None
+
+    def detach(self, subscription: Subscription) -> None:
+        """It gets nothing more; repeats are nothing."""
+        subscription.is_closed = True
+        followers = self._by_topic.get(subscription.topic)
+        if followers is not None:
+            followers.pop(subscription, None)
+            if not followers:
+                del self._by_topic[subscription.topic]
+
+    def has_followers(self, topic: Topic) -> bool:
+        """Whether anybody listens."""
+        return topic in self._by_topic
+
+    def publish_event(self, topic: Topic, seq: int, body: bytes) -> None:
+        """Tell all followers of an event that is durable; `body` is its JSON."""
+        frames: dict[tuple[str, int], bytes] = {}
+        for follower in self._by_topic.get(topic, ()):
+            shared = (follower.id, follower.prev)
+            frame = frames.get(shared)
+            if frame is None:
+                frame = frames[shared] = self._frame(follower.event(body))
+            follower.prev = seq
+            follower.sink.notify(topic, frame)
+
+    def publish_delta(self, topic: Topic, delta: Delta) -> None:
+        """Tell those who want it of a piece of a running turn."""
+        followers = self._by_topic.get(topic)
+        if followers is None:
+            return
+        body = _encode(delta)
+        frames: dict[str, bytes] = {}
+        for follower in followers:
+            if follower.deltas:
+                frame = frames.get(follower.id)
+                if frame is None:
+                    frame = frames[follower.id] = self._frame(follower.delta(body))
+                follower.sink.notify(topic, frame)
+
+    def replay(self, subscription: Subscription, seq: int, body: bytes) -> None:
+        """Send one follower an event of the past."""
+        frame = self._frame(subscription.event(body))
+        subscription.prev = seq
+        subscription.sink.notify(subscription.topic, frame)
+
+    def catch_up(self, subscription: Subscription, delta: Delta) -> None:
+        """Send one follower what a running turn said while it was not attached."""
+        subscription.sink.notify(subscription.topic, self._frame(subscription.delta(_encode(delta))))
+
+    def close(self, subscription: Subscription, params: ClosedParams) -> None:
+        """End one subscription and say why."""
+        self.detach(subscription)
+        frame = self._frame(_head(CLOSED.name) + _encode(params) + b"}")
+        subscription.sink.notify(subscription.topic, frame)
+
+    def close_topic(self, topic: Topic) -> None:
+        """End the subscriptions of a session that was deleted."""
+        for follower in list(self._by_topic.get(topic, ())):
+            params = ClosedParams(subscription=follower.id, reason="deleted", last_seq=follower.prev, resumable=False)
+            self.close(follower, params)
+
+
+def _head(method: str) -> bytes:
+    return b'{"jsonrpc":"2.0","method":%b,"params":' % _encode(method)

@@ -1,0 +1,83 @@
+"""What was committed, told to those who follow; and the way a new follower gets there.
+
+A new subscription is answered first, then sent what it lacks page by page from
+the log, then attached: the last look at the head and the attaching have no
+await between them, so there is no gap, no repeat and no buffer.
+"""
+
+from collections.abc import Sequence
+
+from gateway.hub.hub import Hub, Subscription
+from gateway.storage.base import EventQuery, EventRow
+from rpc_schema.notifications import ClosedParams
+from rpc_schema.subscriptions import RunningTurn
+
+from .lanes import Lane, Lanes
+from .state import SessionState
+from .transcript import PAGE_BYTES, PAGE_EVENTS, Transcript
+from .turns import Turns
+
+
+class Broadcast:
+    """Tells the hub what the journal has committed. A Follower."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def committed(self, lane: Lane, before: SessionState | None, after: SessionState, rows: Sequence[EventRow]) -> None:
+        """Publish the events; end every subscription of a session that is gone."""
+        if not self._hub.has_followers(lane.topic):
+            return
+        for row in rows:
+            self._hub.publish_event(lane.topic, row.seq, row.body)
+        if after.deleted_at is not None:
+            self._hub.close_topic(lane.topic)
+
+
+class Following:
+    """Brings subscriptions from where a client is to live."""
+
+    def __init__(self, hub: Hub, lanes: Lanes, transcript: Transcript, turns: Turns) -> None:
+        self._hub, self._lanes, self._transcript, self._turns = hub, lanes, transcript, turns
+
+    async def catch_up(self, subscription: Subscription, lane: Lane, snapshot: RunningTurn | None) -> None:
+        """Send everything after `subscription.prev`, then go live.
+
+        `lane` is pinned by the caller until the subscription ends. `snapshot` is
+        what the answer said of the running turn.
+        """
+        while not subscription.is_closed:
+            state = lane.state
+            if state is None or state.deleted_at is not None:
+                return self._end_deleted(subscription)
+            if subscription.prev >= state.head:
+                return self._go_live(subscription, lane, snapshot)
+            page = await self._transcript.page(
+                EventQuery(
+                    session=state.id,
+                    after=subscription.prev,
+                    before=state.head + 1,
+                    limit=PAGE_EVENTS,
+                    max_bytes=PAGE_BYTES,
+                )
+            )
+            for row in page.events:
+                self._hub.replay(subscription, row.seq, row.body)
+            await subscription.sink.drained()
+        return None
+
+    def _go_live(self, subscription: Subscription, lane: Lane, snapshot: RunningTurn | None) -> None:
+        run = self._turns.run_of(lane.topic)
+        if run is not None and subscription.deltas:
+            is_known = snapshot is not None and snapshot.id == run.turn
+            text = len(snapshot.text) if snapshot is not None and is_known else 0
+            reasoning = len(snapshot.reasoning) if snapshot is not None and is_known else 0
+            for delta in run.since(text, reasoning):
+                self._hub.catch_up(subscription, delta)
+        self._hub.attach(subscription)
+
+    def _end_deleted(self, subscription: Subscription) -> None:
+        params = ClosedParams(
+            subscription=subscription.id, reason="deleted", last_seq=subscription.prev, resumable=False
+        )
+        self._hub.close(subscription, params)

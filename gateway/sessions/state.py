@@ -1,0 +1,244 @@
+"""What is known about a session, and how each event changes it. Pure.
+
+`apply` is the only way a state changes: the same events always give the same
+state. What people wrote (title, labels, metadata) stands apart in `Details`,
+because the store must be able to erase it.
+"""
+
+from typing import Any, assert_never, cast
+
+import msgspec
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from gateway.clock import parse_instant
+from rpc_schema import events as ev
+from rpc_schema.types import EndReason, Source, State, TitleSource, Usage
+
+from . import titles
+
+
+class Details(Struct, frozen=True):
+    """A session's words beside its log; `policy` holds its own overrides by field."""
+
+    title: str | None = None
+    title_source: TitleSource | None = None
+    labels: dict[str, str] = {}
+    metadata: dict[str, Any] = {}
+    policy: dict[str, Any] = {}
+
+
+class RunningTurn(Struct, frozen=True):
+    """The turn that an agent has; `open_calls` are tool calls without a result yet."""
+
+    id: str
+    seq: int
+    generation_started_at: int | None = None
+    open_calls: tuple[str, ...] = ()
+
+
+class WaitingTurn(Struct, frozen=True):
+    """A turn in the queue; `seq` is its user message."""
+
+    id: str
+    seq: int
+
+
+class SessionState(Struct, frozen=True, kw_only=True):
+    """One session after the events up to `head`. Instants are milliseconds UTC.
+
+    `cleared_to` is the last seq that a reset took away. `clamped` names the
+    policy fields that were moved into range when the session was made.
+    """
+
+    id: int
+    tenant: str
+    key: str
+    epoch: str
+    user: str
+    agent: str
+    provider: str
+    model: str
+    model_override: bool = False
+    channel: str
+    source: Source
+    project: str | None = None
+    created_at: int
+    last_activity_at: int
+    lifecycle: State = "live"
+    end_reason: EndReason | None = None
+    ended_at: int | None = None
+    archived_at: int | None = None
+    deleted_at: int | None = None
+    pinned: bool = False
+    message_count: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_usd: float | None = 0.0
+    tool_calls: int = 0
+    compactions: int = 0
+    resets: int = 0
+    renewal_count: int = 0
+    revision: int = 1
+    head: int = 0
+    cleared_to: int = 0
+    turn: RunningTurn | None = None
+    queue: tuple[WaitingTurn, ...] = ()
+    clamped: tuple[str, ...] = ()
+    details: Details = Details()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it never had a message: one that was reset had some."""
+        return self.message_count == 0 and self.resets == 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn runs or waits."""
+        return self.turn is not None or bool(self.queue)
+
+
+def encode(state: SessionState) -> bytes:
+    """The state without its words, for the store."""
+    return msgspec.json.encode(replace(state, details=Details()))
+
+
+_decode_state = msgspec.json.Decoder(SessionState).decode
+_decode_details = msgspec.json.Decoder(Details).decode
+
+
+def decode(state: bytes, details: bytes | None) -> SessionState:
+    """What `encode` stored, with its words put back."""
+    decoded = _decode_state(state)
+    return replace(decoded, details=_decode_details(details)) if details is not None else decoded
+
+
+def apply(state: SessionState, event: ev.AnyEvent) -> SessionState:
+    """The state after one event, which must be the next in the log."""
+    return replace(_fold(state, event), head=event.seq)
+
+
+def _fold(state: SessionState, event: ev.AnyEvent) -> SessionState:  # noqa: PLR0911  # one arm an event
+    match event:
+        case ev.SessionCreated():
+            return state
+        case ev.SessionStateChanged():
+            return _change_lifecycle(state, event)
+        case ev.SessionUpdated():
+            return _update(state, event)
+        case ev.MessageUser():
+            return _hear(state, event)
+        case ev.MessageAssistant() | ev.MessageSystem():
+            return replace(state, message_count=state.message_count + 1, last_activity_at=parse_instant(event.at))
+        case ev.ToolCall() | ev.ToolResult() | ev.GenerationStart() | ev.GenerationEnd():
+            return _work(state, event)
+        case ev.Reset():
+            return _reset(state, event)
+        case ev.TurnQueued() | ev.TurnStarted() | ev.TurnCompleted() | ev.TurnStopped() | ev.TurnFailed():
+            return _move_turn(state, event)
+        case _:
+            assert_never(event)
+
+
+def _change_lifecycle(state: SessionState, event: ev.SessionStateChanged) -> SessionState:
+    revision = state.revision + 1
+    if event.to != "ended":
+        return replace(state, lifecycle=event.to, revision=revision)
+    reason = cast(EndReason, event.reason)
+    return replace(state, lifecycle="ended", end_reason=reason, ended_at=parse_instant(event.at), revision=revision)
+
+
+def _update(state: SessionState, event: ev.SessionUpdated) -> SessionState:
+    details = state.details
+    if event.title is not UNSET:
+        details = replace(details, title=event.title, title_source="user" if event.title is not None else None)
+    if event.labels is not UNSET:
+        details = replace(details, labels=event.labels)
+    if event.metadata is not UNSET:
+        details = replace(details, metadata=event.metadata)
+    pinned = state.pinned if event.pinned is UNSET else event.pinned
+    return replace(state, details=details, pinned=pinned, revision=state.revision + 1)
+
+
+def _hear(state: SessionState, event: ev.MessageUser) -> SessionState:
+    details = state.details
+    if details.title is None and (title := titles.from_message(event.content)):
+        details = replace(details, title=title, title_source="first_message")
+    queue = (*state.queue, WaitingTurn(event.turn, event.seq)) if event.turn else state.queue
+    return replace(
+        state,
+        details=details,
+        queue=queue,
+        message_count=state.message_count + 1,
+        last_activity_at=parse_instant(event.at),
+    )
+
+
+def _work(
+    state: SessionState, event: ev.ToolCall | ev.ToolResult | ev.GenerationStart | ev.GenerationEnd
+) -> SessionState:
+    turn = state.turn
+    if turn is None:
+        return state
+    match event:
+        case ev.ToolCall():
+            turn = replace(turn, open_calls=(*turn.open_calls, event.call_id))
+            return replace(state, turn=turn, tool_calls=state.tool_calls + 1)
+        case ev.ToolResult():
+            turn = replace(turn, open_calls=tuple(call for call in turn.open_calls if call != event.call_id))
+            return replace(state, turn=turn)
+        case ev.GenerationStart():
+            return replace(state, turn=replace(turn, generation_started_at=parse_instant(event.at)))
+        case ev.GenerationEnd():
+            state = replace(state, turn=replace(turn, generation_started_at=None))
+            return _count(state, event.usage, event.cost_usd)
+
+
+def _count(state: SessionState, usage: Usage, cost_usd: float | None) -> SessionState:
+    """Add up; a price that is not known makes the sum unknown."""
+    cost = state.cost_usd
+    if cost is not None and (cost_usd is not None or usage.input_tokens or usage.output_tokens):
+        cost = cost + cost_usd if cost_usd is not None else None
+    return replace(
+        state,
+        input_tokens=state.input_tokens + usage.input_tokens,
+        output_tokens=state.output_tokens + usage.output_tokens,
+        cache_read_tokens=state.cache_read_tokens + usage.cache_read_tokens,
+        cache_write_tokens=state.cache_write_tokens + usage.cache_write_tokens,
+        cost_usd=cost,
+    )
+
+
+def _reset(state: SessionState, event: ev.Reset) -> SessionState:
+    details = state.details
+    if details.title_source != "user":
+        details = replace(details, title=None, title_source=None)
+    return replace(
+        state,
+        details=details,
+        message_count=0,
+        resets=state.resets + 1,
+        cleared_to=event.cleared_to,
+        turn=None,
+        queue=(),
+        revision=state.revision + 1,
+    )
+
+
+def _move_turn(
+    state: SessionState, event: ev.TurnQueued | ev.TurnStarted | ev.TurnCompleted | ev.TurnStopped | ev.TurnFailed
+) -> SessionState:
+    """A message put its turn at the end of the queue; from there it moves, runs and ends."""
+    mine = [waiting for waiting in state.queue if waiting.id == event.turn]
+    others = tuple(waiting for waiting in state.queue if waiting.id != event.turn)
+    match event:
+        case ev.TurnQueued():
+            place = event.position - 1
+            return replace(state, queue=(*others[:place], *mine, *others[place:]))
+        case ev.TurnStarted():
+            return replace(state, queue=others, turn=RunningTurn(mine[0].id, mine[0].seq))
+        case _:
+            is_running = state.turn is not None and state.turn.id == event.turn
+            return replace(state, queue=others, turn=None if is_running else state.turn)

@@ -1,0 +1,71 @@
+"""A session as the wire shows it. Pure."""
+
+from gateway.clock import instant
+from rpc_schema.conversation import SessionStatus
+from rpc_schema.types import Policy, Session, TurnRef
+
+from .policy import deadline_ms, warn_ms
+from .state import SessionState
+
+
+def summary(state: SessionState, policy: Policy, agent_name: str, now_ms: int) -> Session:
+    """What lists carry: everything about a session but its words' history."""
+    is_timed = state.lifecycle in ("live", "idle")
+    deadline = deadline_ms(state, policy)
+    return Session(
+        key=state.key,
+        title=state.details.title,
+        title_source=state.details.title_source,
+        agent=state.agent,
+        agent_name=agent_name,
+        provider=state.provider,
+        model=state.model,
+        user=state.user,
+        tenant=state.tenant,
+        project=state.project,
+        channel=state.channel,
+        source=state.source,
+        state=state.lifecycle,
+        end_reason=state.end_reason,
+        pinned=state.pinned,
+        archived_at=instant(state.archived_at) if state.archived_at is not None else None,
+        labels=state.details.labels,
+        turn=TurnRef(id=state.turn.id, state="running") if state.turn is not None else None,
+        queued=len(state.queue),
+        message_count=state.message_count,
+        input_tokens=state.input_tokens,
+        output_tokens=state.output_tokens,
+        cache_read_tokens=state.cache_read_tokens,
+        cache_write_tokens=state.cache_write_tokens,
+        tool_calls=state.tool_calls,
+        compactions=state.compactions,
+        resets=state.resets,
+        cost_usd=state.cost_usd,
+        renewal_count=state.renewal_count,
+        created_at=instant(state.created_at),
+        last_activity_at=instant(state.last_activity_at),
+        ended_at=instant(state.ended_at) if state.ended_at is not None else None,
+        expires_at=instant(deadline) if is_timed else None,
+        time_remaining_ms=max(deadline - now_ms, 0) if is_timed else None,
+        is_near_expiration=is_near_expiration(state, policy, now_ms),
+        revision=state.revision,
+        head=state.head,
+    )
+
+
+def session_status(state: SessionState, policy: Policy, now_ms: int, *, was_renewed: bool) -> SessionStatus:
+    """What a message did to the session's lifetime."""
+    is_timed = state.lifecycle in ("live", "idle")
+    return SessionStatus(
+        expires_at=instant(deadline_ms(state, policy)) if is_timed else None,
+        renewal_count=state.renewal_count,
+        was_renewed=was_renewed,
+        is_near_expiration=is_near_expiration(state, policy, now_ms),
+    )
+
+
+def is_near_expiration(state: SessionState, policy: Policy, now_ms: int) -> bool:
+    """0 < remaining <= threshold: a function of time alone."""
+    if state.lifecycle not in ("live", "idle"):
+        return False
+    return warn_ms(state, policy) <= now_ms < deadline_ms(state, policy)
