@@ -23,9 +23,7 @@ class ServerSettings(_Section, kw_only=True, frozen=True):
     data_dir: Annotated[str, Meta(min_length=1, description="Directory of the store, made with mode 0700.")] = "./data"
     allowed_origins: Annotated[
         list[str],
-        Meta(
-            description="Origins that browsers may come from, besides the gateway's own: scheme, host and port, exactly."
-        ),
+        Meta(description="Origins that browsers may come from, besides its own: scheme, host and port, exactly."),
     ] = []
     public_hosts: Annotated[list[str], Meta(description="Names the gateway may be reached by, besides loopback.")] = []
     shutdown_grace_s: Annotated[
@@ -86,7 +84,7 @@ class PolicySettings(_Section, kw_only=True, frozen=True):
         float | None,
         Meta(
             gt=0,
-            description="Minutes without activity until a session counts as idle; by default the smaller of 5 and half the timeout.",
+            description="Minutes without activity until a session is idle; default: 5, or half a shorter timeout.",
         ),
     ] = None
     auto_renew: Annotated[bool, Meta(description="Whether activity moves the end.")] = True
@@ -139,7 +137,8 @@ class AgentSettings(_Section, kw_only=True, frozen=True):
     options: Annotated[
         dict[str, Any],
         Meta(
-            description="echo: delay_ms per word; openai: further members of each request, such as temperature, and `silence_s`, seconds without a byte after which a turn fails (default 120)."
+            description="echo: `delay_ms` per word. openai: further members of each request, such as temperature;"
+            " `silence_s`, seconds without a byte after which a turn fails (120)."
         ),
     ] = {}
     policy: AgentPolicySettings = AgentPolicySettings()

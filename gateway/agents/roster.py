@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from gateway.settings import AgentSettings
+from gateway.settings import AgentPolicySettings, AgentSettings
 from rpc_schema.errors import AgentNotFound
 from rpc_schema.types import Usage
 
@@ -56,6 +56,21 @@ class Roster:
         """What people call it."""
         settings = self._settings.get(id)
         return settings.name if settings is not None and settings.name else id.capitalize()
+
+    def description(self, id: str) -> str | None:
+        """One sentence for people who choose."""
+        settings = self._settings.get(id)
+        return settings.description or None if settings is not None else None
+
+    def owner(self, id: str) -> str | None:
+        """The user who may do everything on its sessions."""
+        settings = self._settings.get(id)
+        return settings.owner or None if settings is not None else None
+
+    def policy(self, id: str) -> AgentPolicySettings:
+        """What differs from the gateway's policy for its sessions."""
+        settings = self._settings.get(id)
+        return settings.policy if settings is not None else AgentPolicySettings()
 
     def owned_by(self, user: str) -> list[str]:
         """The agents of which this user is the owner."""

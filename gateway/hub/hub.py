@@ -29,12 +29,18 @@ class Sink(Protocol):
 
 
 class Subscription:
-    """One client's wish to follow one session; `prev` is the seq of the last event it was sent."""
+    """One client's wish to follow one session; `prev` is the seq of the last event it was sent.
 
-    __slots__ = ("_delta_head", "_event_head", "deltas", "id", "is_closed", "prev", "sink", "topic")
+    `ended` is called once, when it is detached for whatever reason.
+    """
 
-    def __init__(self, id: str, topic: Topic, epoch: str, sink: Sink, *, deltas: bool, prev: int) -> None:
+    __slots__ = ("_delta_head", "_event_head", "deltas", "ended", "id", "is_closed", "prev", "sink", "topic")
+
+    def __init__(
+        self, id: str, topic: Topic, epoch: str, sink: Sink, *, deltas: bool, prev: int, ended: Callable[[], None]
+    ) -> None:
         self.id, self.topic, self.sink, self.deltas, self.prev = id, topic, sink, deltas, prev
+        self.ended = ended
         self.is_closed = False
         who = b'{"subscription":%b,"key":%b' % (_encode(id), _encode(topic[1]))
         self._event_head = _head(EVENT.name) + who + b',"epoch":%b,"prev":' % _encode(epoch)
@@ -62,12 +68,15 @@ class Hub:
 
     def detach(self, subscription: Subscription) -> None:
         """It gets nothing more; repeats are nothing."""
+        if subscription.is_closed:
+            return
         subscription.is_closed = True
         followers = self._by_topic.get(subscription.topic)
         if followers is not None:
             followers.pop(subscription, None)
             if not followers:
                 del self._by_topic[subscription.topic]
+        subscription.ended()
 
     def has_followers(self, topic: Topic) -> bool:
         """Whether anybody listens."""

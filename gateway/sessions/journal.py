@@ -61,8 +61,7 @@ class Journal:
             StoreUnavailable: nothing was stored.
         """
         before = lane.state
-        state = onto if onto is not None else before
-        assert state is not None
+        state = onto if onto is not None else lane.session
         at = instant(self._clock.now_ms())
         rows = []
         for event in events:
@@ -91,8 +90,7 @@ class Journal:
         Raises:
             StoreUnavailable: nothing was changed.
         """
-        assert lane.state is not None
-        state = replace(lane.state, details=Details(), deleted_at=self._clock.now_ms(), turn=None, queue=())
+        state = replace(lane.session, details=Details(), deleted_at=self._clock.now_ms(), turn=None, queue=())
         commit = Commit(
             session=state.id,
             row=self._project(state),

@@ -35,6 +35,12 @@ class Lane:
         self._users = 0
         self._lock = asyncio.Lock()
 
+    @property
+    def session(self) -> SessionState:
+        """The state, where the caller knows that there is one."""
+        assert self.state is not None
+        return self.state
+
 
 class Lanes:
     """All lanes of this process."""

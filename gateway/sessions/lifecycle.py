@@ -33,6 +33,7 @@ class Birth(Struct, frozen=True, kw_only=True):
     agent: str
     provider: str
     model: str
+    is_model_override: bool
     channel: str
     source: Source
     project: str | None
@@ -52,6 +53,7 @@ def create(birth: Birth, by: str, now_ms: int) -> tuple[SessionState, ev.Session
         agent=birth.agent,
         provider=birth.provider,
         model=birth.model,
+        is_model_override=birth.is_model_override,
         channel=birth.channel,
         source=birth.source,
         project=birth.project,

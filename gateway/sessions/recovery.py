@@ -36,8 +36,7 @@ async def recover(store: Store, lanes: Lanes, journal: Journal, turns: Turns, cl
 
 
 async def _end_cut(store: Store, journal: Journal, lane: Lane, turn: RunningTurn, clock: Clock) -> None:
-    assert lane.state is not None
-    chunks = [_decode_chunk(chunk) for chunk in await store.chunks(lane.state.id)]
+    chunks = [_decode_chunk(chunk) for chunk in await store.chunks(lane.session.id)]
     said = "".join(chunk.text for chunk in chunks if chunk.turn == turn.id)
     events = unanswered(turn.id, turn.open_calls, lambda _: 0)
     if turn.generation_started_at is not None:

@@ -28,6 +28,7 @@ Events = list[ev.AnyEvent]
 Record = Callable[["TurnRun", Callable[[], Events]], Awaitable[None]]
 log = structlog.get_logger(__name__)
 
+ENDING = ("message.assistant", "generation.end", "turn.completed", "turn.stopped", "turn.failed")
 NO_USAGE = Usage(input_tokens=0, output_tokens=0, cache_read_tokens=0, cache_write_tokens=0)
 
 
@@ -98,8 +99,7 @@ class TurnRun:
         self._open_calls: dict[str, float] = {}
         self._last_message: ev.MessageAssistant | None = None
         self._last_words: Events = []
-        self._usage = NO_USAGE
-        self._cost_usd: float | None = 0.0
+        self._ended: Events = []
 
     # What the agent calls.
 
@@ -173,11 +173,12 @@ class TurnRun:
                     self._logged += len(event.content)
                     self._saved = max(self._saved, self._logged)
                     self._last_message = event
+                    self._ended.append(event)
                 case ev.GenerationStart():
                     self._generation = Generation(self._clock.monotonic())
                 case ev.GenerationEnd():
                     self._generation = None
-                    self._add_up(event)
+                    self._ended.append(event)
                 case ev.ToolCall():
                     self._open_calls[event.call_id] = self._clock.monotonic()
                 case ev.ToolResult():
@@ -187,17 +188,7 @@ class TurnRun:
 
     def outcome(self) -> Outcome:
         """How it ended; asked for once, when what `closing` gave is in the log."""
-        assert self.ending is not None
-        finish, end = self.ending
-        self.recorded(self._last_words)
-        failure = TurnFailure(code=end.code, message=end.message) if isinstance(end, ev.TurnFailed) else None
-        return Outcome(
-            message=self._last_message,
-            usage=self._usage,
-            cost_usd=self._cost_usd,
-            finish_reason=finish,
-            failure=failure,
-        )
+        return outcome_of([*self._ended, *self._last_words])
 
     def snapshot(self) -> Snapshot:
         """What it has said so far, for a client that comes in the middle."""
@@ -270,15 +261,27 @@ class TurnRun:
         cost_usd = self._price(self._generation.usage)
         return [self._generation.end(self.turn, self._clock.monotonic(), cost_usd)]
 
-    def _add_up(self, end: ev.GenerationEnd) -> None:
-        self._usage = Usage(
-            **{name: getattr(self._usage, name) + getattr(end.usage, name) for name in Usage.__struct_fields__}
-        )
-        if self._cost_usd is not None:
-            self._cost_usd = None if end.cost_usd is None else self._cost_usd + end.cost_usd
-
     def _open_ms(self, call_id: str) -> int:
         return round((self._clock.monotonic() - self._open_calls[call_id]) * 1000)
+
+
+def outcome_of(events: Iterable[ev.AnyEvent]) -> Outcome:
+    """How a turn ended, from its events of the types ENDING."""
+    message, failure, usage = None, None, dict.fromkeys(Usage.__struct_fields__, 0)
+    finish: FinishReason = "stopped"
+    cost: float | None = 0.0
+    for event in events:
+        match event:
+            case ev.MessageAssistant():
+                message, finish = event, event.finish_reason
+            case ev.GenerationEnd():
+                usage = {name: total + getattr(event.usage, name) for name, total in usage.items()}
+                cost = cost + event.cost_usd if cost is not None and event.cost_usd is not None else None
+            case ev.TurnFailed():
+                failure = TurnFailure(code=event.code, message=event.message)
+            case _:
+                pass
+    return Outcome(message=message, usage=Usage(**usage), cost_usd=cost, finish_reason=finish, failure=failure)
 
 
 def unanswered(turn: str, calls: Iterable[str], duration_ms: Callable[[str], int]) -> Events:

@@ -59,7 +59,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     agent: str
     provider: str
     model: str
-    model_override: bool = False
+    is_model_override: bool = False
     channel: str
     source: Source
     project: str | None = None

@@ -20,6 +20,7 @@ def summary(state: SessionState, policy: Policy, agent_name: str, now_ms: int) -
         agent_name=agent_name,
         provider=state.provider,
         model=state.model,
+        model_override=state.model if state.is_model_override else None,
         user=state.user,
         tenant=state.tenant,
         project=state.project,

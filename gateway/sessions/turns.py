@@ -24,9 +24,9 @@ from rpc_schema.types import FinishReason
 
 from .journal import Journal
 from .lanes import Lane, Lanes
-from .running import Events, Outcome, TurnRun
+from .running import ENDING, Events, Outcome, TurnRun, outcome_of
 from .state import SessionState
-from .transcript import Transcript
+from .transcript import Transcript, decode_event
 
 StopReason = Literal["stopped", "interrupted", "reset", "deleted", "ended", "paused"]
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
@@ -72,11 +72,20 @@ class Turns:
         """The turn that runs in this session."""
         return self._runs.get(topic)
 
-    def outcome(self, turn: str) -> asyncio.Future[Outcome]:
-        """Done when the turn ends. Ask inside the lane, while the turn runs or waits."""
+    async def outcome(self, lane: Lane, turn: str, seq: int) -> "asyncio.Future[Outcome]":
+        """Done when the turn whose message has this seq ends; at once when it has. The caller is in the lane."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._awaited.setdefault(turn, []).append(future)
+        state = lane.session
+        if (state.turn is not None and state.turn.id == turn) or any(waiting.id == turn for waiting in state.queue):
+            self._awaited.setdefault(turn, []).append(future)
+        else:
+            future.set_result(await self._past(state, turn, seq))
         return future
+
+    async def _past(self, state: SessionState, turn: str, seq: int) -> Outcome:
+        """How a turn ended, from the log; where it was reset away, that it was stopped."""
+        rows = await self._transcript.everything(state.id, seq, state.head, ENDING)
+        return outcome_of(event for event in map(decode_event, (row.body for row in rows)) if event.turn == turn)
 
     def committed(self, lane: Lane, before: SessionState | None, after: SessionState, rows: Sequence[EventRow]) -> None:
         """Do what the log says has been decided."""
@@ -104,8 +113,7 @@ class Turns:
         Raises:
             StoreUnavailable: the end is not written yet.
         """
-        state = lane.state
-        assert state is not None
+        state = lane.session
         if turn is None:
             turn = state.turn.id if state.turn is not None else state.queue[0].id if state.queue else None
         end = ev.TurnStopped(turn=turn, by=by, reason=reason)
@@ -140,8 +148,7 @@ class Turns:
 
     def _begin(self, lane: Lane, turn: str) -> None:
         """Give a turn that has started in the log to its agent."""
-        state = lane.state
-        assert state is not None
+        state = lane.session
         run = TurnRun(
             lane.topic,
             state.id,
@@ -191,12 +198,12 @@ class Turns:
             async with self._lanes.enter(run.topic) as lane:
                 if run.ending is not None or lane.state is None:
                     return
-                events, head = build(), lane.state.head
+                events, head = build(), lane.session.head
                 has_message = any(isinstance(event, ev.MessageAssistant) for event in events)
                 try:
                     await self._journal.append(lane, *events, drop_chunks=has_message)
                 finally:  # a cancelled append may have happened
-                    if lane.state.head > head:
+                    if lane.session.head > head:
                         run.recorded(events)
 
         await self._insist(write)

@@ -1,0 +1,13 @@
+"""What each method does: one file a schema family, same name. Everything they need is in their `Call`."""
+
+from gateway.rpc.handlers import Handler, table
+from gateway.services import Call
+from rpc_schema.registry import METHODS
+
+from . import agents, conversation, directory, lifecycle, subscriptions, system
+
+
+def handlers() -> dict[str, Handler[Call]]:
+    """All handlers; raises RuntimeError where they are not just those of the registry."""
+    families = (system, agents, lifecycle, directory, conversation, subscriptions)
+    return table((handler for family in families for handler in family.HANDLERS), METHODS)

@@ -1,0 +1,82 @@
+"""The gateway itself: greeting, health, its own description, taking a request back."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import UNSET
+
+from gateway import __version__
+from gateway.clock import instant
+from gateway.rpc.handlers import bind
+from gateway.services import Call
+from rpc_schema import close_codes
+from rpc_schema import system as wire
+from rpc_schema.errors import Unauthenticated
+from rpc_schema.types import NoParams
+
+log = structlog.get_logger(__name__)
+
+
+async def hello(call: Call, params: wire.HelloParams) -> wire.HelloResult:
+    """Greet. A token that opens nothing is refused, and so is the connection."""
+    if params.token is not UNSET:
+        call.afterwards(lambda: call.peer.close(close_codes.UNAUTHENTICATED, "unauthenticated"))
+        raise Unauthenticated
+    if params.client is not UNSET:
+        log.info("client_greeted", client=params.client.name, version=params.client.version)
+    services, principal = call.services, call.principal
+    return wire.HelloResult(
+        server=wire.Server(name="session-gateway", version=__version__, instance=services.instance.id),
+        protocol=wire.PROTOCOL,
+        connection=call.peer.id,
+        principal=wire.Principal(
+            user=principal.user,
+            tenant=principal.tenant,
+            roles=sorted(principal.roles),
+            scopes=sorted(principal.scopes),
+        ),
+        limits=services.limits,
+        now=instant(services.clock.now_ms()),
+    )
+
+
+async def health(call: Call, params: NoParams) -> wire.HealthResult:
+    """Count, from memory but for what time alone brings about."""
+    services = call.services
+    return wire.HealthResult(
+        status=services.instance.status,
+        uptime_ms=round((services.clock.monotonic() - services.instance.started) * 1000),
+        sessions=wire.SessionCounts(**services.instance.sessions()),
+        expiring_soon=await services.expiring(services.clock.now_ms()),
+        turns_running=services.turns.running,
+        connections=services.instance.connections,
+        peak_connections=services.instance.peak_connections,
+    )
+
+
+async def discover(call: Call, params: NoParams) -> msgspec.Raw:
+    """The committed document: what a client reads here is what the tests hold the wire to."""
+    return msgspec.Raw(openrpc())
+
+
+async def cancel(call: Call, params: wire.CancelParams) -> wire.CancelResult:
+    """Take back a request of the same connection."""
+    return wire.CancelResult(cancelled=call.peer.cancel(params.id))
+
+
+@cache
+def openrpc() -> bytes:
+    """The OpenRPC document of this protocol as JSON."""
+    document: Any = msgspec.json.decode(files("rpc_schema").joinpath("openrpc.json").read_bytes())
+    return msgspec.json.encode(document)
+
+
+HANDLERS = (
+    bind(wire.HELLO, hello, is_immediate=True),
+    bind(wire.HEALTH, health),
+    bind(wire.DISCOVER, discover, is_immediate=True),
+    bind(wire.CANCEL, cancel, is_immediate=True),
+)

@@ -1,0 +1,221 @@
+"""All that a handler can reach: the gateway's rooms, the caller, and the one way to a session."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from rpc_schema import errors
+from rpc_schema.envelope import Id
+from rpc_schema.system import Limits
+from rpc_schema.types import Session
+
+from .agents.roster import Roster
+from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relations
+from .auth.principal import Principal
+from .clock import Clock
+from .hub.hub import Hub, Sink, Subscription, Topic
+from .sessions import keys, lifecycle, policy
+from .sessions.broadcast import Following
+from .sessions.directory import Directory
+from .sessions.idempotency import Idempotency
+from .sessions.journal import Journal
+from .sessions.lanes import Lane, Lanes
+from .sessions.policy import Effective
+from .sessions.state import SessionState
+from .sessions.summary import summary
+from .sessions.transcript import Transcript
+from .sessions.turns import Turns
+from .settings import PolicySettings
+
+
+class Outbox(Sink, Protocol):
+    """The way to one client, with a gate a topic: while it is held, notifications of the topic wait."""
+
+    def hold(self, topic: Topic) -> None:
+        """Close the gate; holds add up."""
+
+    def release(self, topic: Topic) -> None:
+        """Undo one hold; the last one lets everything through in order."""
+
+
+class Peer(Protocol):
+    """One connection, as handlers see it."""
+
+    @property
+    def id(self) -> str:
+        """Opaque, for logs and hello."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who it is."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """The way to it."""
+
+    @property
+    def subscriptions(self) -> dict[str, Subscription]:
+        """What it follows, by subscription id."""
+
+    def next_subscription_id(self) -> str:
+        """A word that no subscription of this connection had."""
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Run this as long as the connection lasts."""
+
+    def cancel(self, id: Id) -> bool:
+        """Take back a request in flight; False when there is none."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close once everything that was said is on its way."""
+
+
+class Instance(Protocol):
+    """What this run of the gateway knows about itself."""
+
+    @property
+    def id(self) -> str:
+        """A word for this run."""
+
+    @property
+    def started(self) -> float:
+        """When, on the monotonic clock."""
+
+    @property
+    def status(self) -> Literal["ok", "starting", "draining"]:
+        """How it is."""
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+
+    @property
+    def peak_connections(self) -> int:
+        """The most that ever were."""
+
+    def sessions(self) -> dict[str, int]:
+        """How many there are of each lifecycle state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The gateway's rooms, put together by `app`."""
+
+    clock: Clock
+    limits: Limits
+    policy_settings: Callable[[], PolicySettings]
+    roster: Roster
+    hub: Hub
+    lanes: Lanes
+    journal: Journal
+    transcript: Transcript
+    turns: Turns
+    following: Following
+    directory: Directory
+    idempotency: Idempotency
+    instance: Instance
+    new_session_id: Callable[[], Awaitable[int]]
+    expiring: Callable[[int], Awaitable[int]]
+
+    def policy(self, state: SessionState) -> Effective:
+        """What the session lives by."""
+        agent = self.roster.policy(state.agent)
+        return policy.effective(self.policy_settings(), agent, state.details.policy, state.clamped)
+
+    def summary(self, state: SessionState) -> Session:
+        """The session as lists show it, now."""
+        return summary(state, self.policy(state).policy, self.roster.name(state.agent), self.clock.now_ms())
+
+
+@dataclass(slots=True)
+class Call:
+    """One request: who asks, and what has to happen once it is answered."""
+
+    services: Services
+    peer: Peer
+    give_place_back: Callable[[], None] = lambda: None
+    _held: list[Topic] = field(default_factory=list)
+    _afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return self.peer.principal
+
+    def topic(self, key: str) -> Topic:
+        """The caller's name for a session.
+
+        Raises:
+            InvalidKey: it can be no session's.
+        """
+        return self.principal.tenant, keys.check(key)
+
+    def hold(self, topic: Topic) -> None:
+        """Keep notifications of this session back until the call is answered."""
+        self.peer.outbox.hold(topic)
+        self._held.append(topic)
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do this once the answer is on its way."""
+        self._afterwards.append(work)
+
+    def settle(self) -> None:
+        """The answer is on its way: do what waited for it."""
+        for work in self._afterwards:
+            work()
+        for topic in self._held:
+            self.peer.outbox.release(topic)
+        self._afterwards.clear()
+        self._held.clear()
+
+    @asynccontextmanager
+    async def session(self, key: str, permission: Permission) -> AsyncIterator[Lane]:
+        """Alone with a session that the caller may use so; there is no other way to one.
+
+        Raises:
+            InvalidKey, SessionNotFound, SessionDeleted, Forbidden, StoreUnavailable.
+        """
+        async with self.services.lanes.enter(self.topic(key)) as lane:
+            await self.inside(lane, permission)
+            yield lane
+
+    async def inside(self, lane: Lane, permission: Permission) -> SessionState:
+        """The session of a lane that the caller is in already, under the rules of `session`.
+
+        One whose time is up is ended before anybody does anything with it.
+        """
+        state = self.check(lane.state, permission)
+        services = self.services
+        events = lifecycle.expire(state, services.policy(state).policy, services.clock.now_ms())
+        if not events:
+            return state
+        await services.turns.stop_all(lane, by="gateway", reason="ended")
+        return await services.journal.append(lane, *events)
+
+    def check(self, state: SessionState | None, permission: Permission) -> SessionState:
+        """The session, if the caller may know of it and use it so."""
+        if state is None:
+            raise errors.SessionNotFound
+        resource = self.resource(state.tenant, state.user, state.agent)
+        if not relations(self.principal, resource):
+            raise errors.SessionNotFound
+        if state.deleted_at is not None:
+            raise errors.SessionDeleted
+        self.require(resource, permission)
+        return state
+
+    def resource(self, tenant: str, user: str, agent: str) -> Resource:
+        """A session as far as rights go."""
+        return Resource(tenant=tenant, user=user, agent_owner=self.services.roster.owner(agent))
+
+    def require(self, resource: Resource, permission: Permission) -> None:
+        """Refuse what the caller may not do."""
+        if not allows(self.principal, resource, permission):
+            raise errors.Forbidden(required=f"the scope {NEEDED_SCOPE[permission]}")
+
+    def check_subscriptions(self) -> None:
+        """Refuse one more than a connection may have."""
+        limit = self.services.limits.subscriptions
+        if len(self.peer.subscriptions) >= limit:
+            raise errors.TooManySubscriptions(limit=limit)
