@@ -1,9 +1,9 @@
 """All that a handler can reach: the gateway's rooms, the caller, and the one way to a session."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from rpc_schema import errors
 from rpc_schema.envelope import Id
@@ -15,7 +15,7 @@ from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relati
 from .auth.principal import Principal
 from .clock import Clock
 from .hub.hub import Hub, Sink, Subscription, Topic
-from .sessions import keys, lifecycle, policy
+from .sessions import keys, lifecycle
 from .sessions.broadcast import Following
 from .sessions.directory import Directory
 from .sessions.idempotency import Idempotency
@@ -27,6 +27,8 @@ from .sessions.summary import summary
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
 from .settings import PolicySettings
+
+Status = Literal["ok", "starting", "draining"]
 
 
 class Outbox(Sink, Protocol):
@@ -61,7 +63,7 @@ class Peer(Protocol):
     def next_subscription_id(self) -> str:
         """A word that no subscription of this connection had."""
 
-    def spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this as long as the connection lasts."""
 
     def cancel(self, id: Id) -> bool:
@@ -83,7 +85,7 @@ class Instance(Protocol):
         """When, on the monotonic clock."""
 
     @property
-    def status(self) -> Literal["ok", "starting", "draining"]:
+    def status(self) -> Status:
         """How it is."""
 
     @property
@@ -104,6 +106,7 @@ class Services:
 
     clock: Clock
     limits: Limits
+    policy: Callable[[SessionState], Effective]
     policy_settings: Callable[[], PolicySettings]
     roster: Roster
     hub: Hub
@@ -117,11 +120,6 @@ class Services:
     instance: Instance
     new_session_id: Callable[[], Awaitable[int]]
     expiring: Callable[[int], Awaitable[int]]
-
-    def policy(self, state: SessionState) -> Effective:
-        """What the session lives by."""
-        agent = self.roster.policy(state.agent)
-        return policy.effective(self.policy_settings(), agent, state.details.policy, state.clamped)
 
     def summary(self, state: SessionState) -> Session:
         """The session as lists show it, now."""

@@ -23,20 +23,20 @@ class Request(Struct, frozen=True):
     params: Raw | UnsetType = UNSET
 
 
-class Success(Struct, frozen=True):
+class Success(Struct, frozen=True, kw_only=True):
     """The answer of a call that went well."""
 
+    jsonrpc: Literal["2.0"] = "2.0"
     id: Id
     result: Any
-    jsonrpc: Literal["2.0"] = "2.0"
 
 
-class Failure(Struct, frozen=True):
+class Failure(Struct, frozen=True, kw_only=True):
     """The answer of a call that did not."""
 
+    jsonrpc: Literal["2.0"] = "2.0"
     id: Id
     error: ErrorObject
-    jsonrpc: Literal["2.0"] = "2.0"
 
 
 class Message(Struct, frozen=True):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from rpc_schema.notifications import CLOSED, DELTA, EVENT, ClosedParams, Delta
 
@@ -120,7 +121,7 @@ class Hub:
     def close(self, subscription: Subscription, params: ClosedParams) -> None:
         """End one subscription and say why."""
         self.detach(subscription)
-        frame = self._frame(_head(CLOSED.name) + _encode(params) + b"}")
+        frame = self._frame(notification(CLOSED.name, params))
         subscription.sink.notify(subscription.topic, frame)
 
     def close_topic(self, topic: Topic) -> None:
@@ -128,6 +129,11 @@ class Hub:
         for follower in list(self._by_topic.get(topic, ())):
             params = ClosedParams(subscription=follower.id, reason="deleted", last_seq=follower.prev, resumable=False)
             self.close(follower, params)
+
+
+def notification(method: str, params: Struct) -> bytes:
+    """A notification to everybody, as JSON."""
+    return _head(method) + _encode(params) + b"}"
 
 
 def _head(method: str) -> bytes:

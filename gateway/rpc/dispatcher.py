@@ -16,6 +16,7 @@ from jsonrpcserver import async_dispatcher as jsonrpc
 from jsonrpcserver.dispatcher import get_method
 from jsonrpcserver.request import Request as JsonRpcRequest
 from msgspec import UNSET
+from oslash.either import Left
 
 from rpc_schema.envelope import Failure, Id, Request
 from rpc_schema.envelope import Success as Answer
@@ -56,17 +57,18 @@ class Dispatcher(Generic[C]):
             return None
         return self._answer(request.id, result)
 
-    def refuse(self, id: Id | msgspec.UnsetType, error: RpcError) -> bytes | None:
+    @staticmethod
+    def refuse(id: Id | msgspec.UnsetType, error: RpcError) -> bytes | None:
         """The answer to a request that is not called; None for a notification."""
-        return None if id is UNSET else _encode(Failure(id, error.to_wire()))
+        return None if id is UNSET else _encode(Failure(id=id, error=error.to_wire()))
 
     def _answer(self, id: Id, result: Any) -> bytes | None:
-        if not result.is_right():
+        if isinstance(result, Left):
             return self.refuse(id, result._error.data)
         try:
-            encoded = _encode(Answer(id, result._value.result))
+            encoded = _encode(Answer(id=id, result=result._value.result))
         except (TypeError, ValueError) as error:  # a lone surrogate, a value that JSON has not
-            return self.refuse(id, _broken(error))
+            return self.refuse(id, broken(error))
         if len(encoded) > self._response_bytes:
             return self.refuse(id, ResponseTooBig(limit=self._response_bytes))
         return encoded
@@ -81,7 +83,7 @@ def _guarded(handler: Handler[Any]) -> Callable[[Any, Any], Awaitable[Result]]:
         except RpcError as error:
             return _as_result(error)
         except Exception as error:  # what no handler foresaw: the client gets an id, the log the rest
-            return _as_result(_broken(error))
+            return _as_result(broken(error))
 
     return call
 
@@ -90,7 +92,8 @@ def _as_result(error: RpcError) -> Result:
     return Error(error.number, error.message, error)
 
 
-def _broken(error: Exception) -> InternalError:
+def broken(error: BaseException) -> InternalError:
+    """What a client is told of a bug; the log has the rest under the same id."""
     error_id = uuid.uuid4().hex[:12]
     log.error("handler_broke", error_id=error_id, exc_info=error)
     return InternalError(error_id=error_id)

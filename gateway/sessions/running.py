@@ -43,7 +43,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a turn ended; `message` is its last, None when it never ran."""
 
     message: ev.MessageAssistant | None = None
-    usage: Usage = NO_USAGE
+    usage: Usage
     cost_usd: float | None = 0.0
     finish_reason: FinishReason
     failure: TurnFailure | None = None

@@ -24,7 +24,7 @@ from rpc_schema.types import FinishReason
 
 from .journal import Journal
 from .lanes import Lane, Lanes
-from .running import ENDING, Events, Outcome, TurnRun, outcome_of
+from .running import ENDING, NO_USAGE, Events, Outcome, TurnRun, outcome_of
 from .state import SessionState
 from .transcript import Transcript, decode_event
 
@@ -95,7 +95,7 @@ class Turns:
             still = {waiting.id for waiting in after.queue} | {now, was}
             for waiting in before.queue:
                 if waiting.id not in still:
-                    self._tell(waiting.id, Outcome(finish_reason="stopped"))
+                    self._tell(waiting.id, Outcome(finish_reason="stopped", usage=NO_USAGE))
         if was is not None and was != now and (run := self._runs.pop(lane.topic, None)) is not None:
             self._let_go(run, lane)
         if now is not None and now != was:

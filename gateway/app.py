@@ -1,0 +1,276 @@
+"""Puts the rooms together, starts them and stops them in order. No logic of its own."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import structlog
+
+from rpc_schema.system import Limits
+
+from . import logs
+from .agents.roster import Roster
+from .clock import Clock, SystemClock
+from .config import ConfigError
+from .demo import seed
+from .hub.hub import Hub
+from .ids import new_id
+from .methods import handlers
+from .methods.system import openrpc
+from .rpc.dispatcher import Dispatcher
+from .server.http import JSON, TEXT, Http, Page
+from .server.listener import Listener
+from .server.outbox import text_frame
+from .services import Call, Services, Status
+from .sessions import policy
+from .sessions.broadcast import Broadcast, Following
+from .sessions.census import Census
+from .sessions.directory import Directory
+from .sessions.idempotency import KEPT_MS, Idempotency
+from .sessions.journal import Journal
+from .sessions.lanes import Lanes
+from .sessions.recovery import recover
+from .sessions.state import SessionState
+from .sessions.transcript import Transcript
+from .sessions.turns import Turns
+from .settings import LimitSettings, PolicySettings, Settings
+from .storage.base import Store, StoreFault, StoreRefused
+from .storage.sqlite import SqliteStore
+
+PRUNE_EVERY_S = 3600.0
+RETRY_AFTER_MS = 1000
+log = structlog.get_logger(__name__)
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message says why and what to do."""
+
+
+class Gateway:
+    """One running gateway: an Instance for its handlers, an address for its owner."""
+
+    def __init__(self, clock: Clock, policy_settings: PolicySettings) -> None:
+        self.id = new_id(clock.now_ms())
+        self.started = clock.monotonic()
+        self.status: Status = "starting"
+        self.host, self.port = "", 0
+        self.policy_settings = policy_settings
+        self.census = Census()
+        self.roster = Roster()
+        self.services: Services
+        self.turns: Turns
+        self.listener: Listener
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return self.listener.count
+
+    @property
+    def peak_connections(self) -> int:
+        """The most that ever were."""
+        return self.listener.peak
+
+    def sessions(self) -> dict[str, int]:
+        """How many there are of each state."""
+        return self.census.counts()
+
+    def policy_of(self, state: SessionState) -> policy.Effective:
+        """What a session lives by."""
+        agent = self.roster.policy(state.agent)
+        return policy.effective(self.policy_settings, agent, state.details.policy, state.clamped)
+
+    async def reload(self, settings: Settings) -> None:
+        """Take new agents and policies, for running sessions at once.
+
+        Raises:
+            ValueError: an agent cannot be built; nothing was changed.
+        """
+        await self.roster.replace(settings.agents)
+        self.policy_settings = settings.policy
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new work, tell everybody, let running turns finish."""
+        self.status = "draining"
+        self.listener.announce_shutdown("shutting down", RETRY_AFTER_MS)
+        await self.turns.drain(grace_s)
+
+    @property
+    def authority(self) -> str:
+        """Host and port as in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Gateway]:
+    """A gateway that is up; leaving stops it: sockets first, then turns, then the store.
+
+    Raises:
+        StartError: it cannot start.
+    """
+    clock = clock or SystemClock()
+    gateway = Gateway(clock, settings.policy)
+    async with AsyncExitStack() as stack:
+        try:
+            await gateway.roster.replace(settings.agents)
+            store = await SqliteStore.open(Path(settings.server.data_dir))
+        except (ValueError, StoreRefused) as error:
+            raise StartError(str(error)) from error
+        stack.push_async_callback(gateway.roster.close)
+        stack.push_async_callback(store.close)
+        await _build(gateway, settings, store, clock, stack)
+        await _listen(gateway, settings, store, stack)
+        gateway.status = "ok"
+        log.info("gateway_started", instance=gateway.id, host=gateway.host, port=gateway.port)
+        yield gateway
+    log.info("gateway_stopped", instance=gateway.id)
+
+
+async def serve(
+    settings: Settings, *, reload: Callable[[], Settings], announce: Callable[[str], None], demo: bool = False
+) -> int:
+    """Run until SIGTERM or SIGINT, then drain; a second signal ends at once. Returns the exit code.
+
+    SIGHUP reads the settings again. `announce` gets the one line that says where it listens.
+
+    Raises:
+        StartError: it cannot start.
+    """
+    logs.configure(settings.log.format, settings.log.level)
+    loop = asyncio.get_running_loop()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    async with running(settings) as gateway:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
+        reloads: set[asyncio.Task[None]] = set()
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(_reload(gateway, reload))))
+        if demo:
+            await seed(f"ws://{gateway.authority}/rpc")
+        announce(f"gateway ready ws://{gateway.authority}/rpc http://{gateway.authority}/")
+        await stop.wait()
+        log.info("gateway_draining", turns=gateway.turns.running)
+        drained = asyncio.create_task(gateway.drain(settings.server.shutdown_grace_s))
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
+        if not drained.done():
+            drained.cancel()
+            await gateway.drain(0)
+        hurried.cancel()
+    return 0
+
+
+async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Clock, stack: AsyncExitStack) -> None:
+    """Make the rooms from the lowest up; take up what the last process left."""
+    hub = Hub(text_frame)
+    lanes, transcript = Lanes(store), Transcript(store)
+    turns = Turns(
+        lanes=lanes,
+        transcript=transcript,
+        hub=hub,
+        roster=gateway.roster,
+        clock=clock,
+        output_bytes=settings.limits.output_bytes,
+    )
+    journal = Journal(store, clock, gateway.policy_of, followers=(Broadcast(hub), gateway.census, turns))
+    turns.write_with(journal)
+    gateway.turns = await stack.enter_async_context(turns)
+    gateway.services = Services(
+        clock=clock,
+        limits=_limits(settings.limits),
+        policy=gateway.policy_of,
+        policy_settings=lambda: gateway.policy_settings,
+        roster=gateway.roster,
+        hub=hub,
+        lanes=lanes,
+        journal=journal,
+        transcript=transcript,
+        turns=turns,
+        following=Following(hub, lanes, transcript, turns),
+        directory=Directory(store, gateway.roster),
+        idempotency=Idempotency(store, clock),
+        instance=gateway,
+        new_session_id=store.next_session_id,
+        expiring=store.expiring,
+    )
+    gateway.census.begin(await store.counts())
+    await recover(store, lanes, journal, turns, clock)
+    pruning = asyncio.create_task(_prune(store, clock), name="prune answers")
+    stack.callback(pruning.cancel)
+
+
+async def _listen(gateway: Gateway, settings: Settings, store: Store, stack: AsyncExitStack) -> None:
+    """Open the port, last of all."""
+    server = settings.server
+    dispatcher: Dispatcher[Call] = Dispatcher(handlers(), response_bytes=settings.limits.max_response_bytes)
+    http = Http(_pages(gateway, store), allowed_origins=server.allowed_origins, public_hosts=server.public_hosts)
+    gateway.listener = Listener(gateway.services, dispatcher, http)
+    try:
+        gateway.port = await gateway.listener.open(server.host, server.port)
+    except OSError as error:
+        raise StartError(
+            f"Cannot listen on {server.host}:{server.port}: {error.strerror or error}."
+            " Is another gateway running there? Choose another port with --port (0 picks a free one)."
+        ) from error
+    gateway.host = server.host
+    stack.push_async_callback(gateway.listener.close)
+
+
+def _pages(gateway: Gateway, store: Store) -> dict[str, Page]:
+    async def home() -> tuple[HTTPStatus, str, bytes]:
+        text = f"The session gateway. Clients connect to ws://{gateway.authority}/rpc; /openrpc.json says how.\n"
+        return HTTPStatus.OK, TEXT, text.encode()
+
+    async def health() -> tuple[HTTPStatus, str, bytes]:
+        return HTTPStatus.OK, TEXT, b"ok\n"
+
+    async def ready() -> tuple[HTTPStatus, str, bytes]:
+        if gateway.status != "ok":
+            return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{gateway.status}\n".encode()
+        if not await store.writable():
+            return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"the store takes no writes: check the disk\n"
+        return HTTPStatus.OK, TEXT, b"ready\n"
+
+    async def document() -> tuple[HTTPStatus, str, bytes]:
+        return HTTPStatus.OK, JSON, openrpc()
+
+    return {"/": home, "/healthz": health, "/readyz": ready, "/openrpc.json": document}
+
+
+def _limits(limits: LimitSettings) -> Limits:
+    """The settings that clients are told."""
+    return Limits(
+        message_bytes=limits.max_message_bytes,
+        response_bytes=limits.max_response_bytes,
+        batch_items=limits.batch_items,
+        requests_in_flight=limits.requests_in_flight,
+        subscriptions=limits.subscriptions_per_connection,
+        nesting_depth=limits.nesting_depth,
+        content_characters=limits.content_characters,
+        metadata_bytes=limits.metadata_bytes,
+        queued_turns=limits.queued_turns,
+        output_bytes=limits.output_bytes,
+        outbox_bytes=limits.outbox_bytes,
+    )
+
+
+async def _reload(gateway: Gateway, read: Callable[[], Settings]) -> None:
+    """Take the settings as they are now; broken ones change nothing."""
+    try:
+        await gateway.reload(read())
+    except (ConfigError, ValueError) as error:
+        log.error("reload_refused", problem=str(error))
+    else:
+        log.info("reloaded", agents=gateway.roster.ids())
+
+
+async def _prune(store: Store, clock: Clock) -> None:
+    """Forget stored answers once they are old."""
+    while True:
+        try:
+            await store.prune_answers(clock.now_ms() - KEPT_MS)
+        except StoreFault as error:
+            log.warning("prune_failed", error=str(error))
+        await asyncio.sleep(PRUNE_EVERY_S)

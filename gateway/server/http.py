@@ -1,0 +1,78 @@
+"""Everything on the port that is not the socket: health, the OpenRPC document, refusals.
+
+websockets answers GET and HEAD, one per connection; a request with a body is
+dropped before it gets here.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from .origins import is_own_host, is_own_origin
+
+Page = Callable[[], Awaitable[tuple[HTTPStatus, str, bytes]]]
+"""Makes a status, a media type and a body."""
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+SOCKET_PATH = "/rpc"
+
+
+class Http:
+    """Answers what comes to the port before it may become a socket."""
+
+    def __init__(
+        self, pages: dict[str, Page], *, allowed_origins: Collection[str], public_hosts: Collection[str]
+    ) -> None:
+        self._pages, self._allowed_origins = pages, allowed_origins
+        self._public_hosts = frozenset(name.lower() for name in public_hosts)
+
+    async def answer(self, request: Request) -> Response | None:
+        """The response, or None where the WebSocket handshake should go on."""
+        path = unquote(urlsplit(request.path).path)
+        refusal = self._refusal(request, path)
+        if refusal is not None or path == SOCKET_PATH:
+            return refusal
+        status, media_type, body = await self._pages[path]()
+        return respond(status, media_type, body, is_head=request.method == "HEAD")
+
+    def _refusal(self, request: Request, path: str) -> Response | None:
+        """Why the request is not served, if it is not."""
+        headers = request.headers
+        hosts = headers.get_all("Host")
+        if not is_own_host(hosts, self._public_hosts):
+            return _refuse(HTTPStatus.FORBIDDEN, "This Host is not one of the gateway's; name it in public_hosts.")
+        if not is_own_origin(headers.get_all("Origin"), hosts[0], self._allowed_origins):
+            return _refuse(HTTPStatus.FORBIDDEN, "This Origin may not use the gateway; name it in allowed_origins.")
+        if headers.get_all("Authorization"):
+            return _refuse(HTTPStatus.UNAUTHORIZED, "These credentials are not valid.", ("WWW-Authenticate", "Bearer"))
+        if request.method not in ("GET", "HEAD"):
+            sentence = "Use GET or HEAD; methods are called on the socket."
+            return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, sentence, ("Allow", "GET, HEAD"))
+        if path != SOCKET_PATH and path not in self._pages:
+            return _refuse(HTTPStatus.NOT_FOUND, "There is nothing here; the socket is at /rpc.")
+        return None
+
+
+def respond(status: HTTPStatus, media_type: str, body: bytes, *, is_head: bool = False) -> Response:
+    """A complete response; the connection ends with it."""
+    headers = Headers(
+        {
+            "Content-Type": media_type,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Connection": "close",
+        }
+    )
+    return Response(status.value, status.phrase, headers, b"" if is_head else body)
+
+
+def _refuse(status: HTTPStatus, sentence: str, *headers: tuple[str, str]) -> Response:
+    response = respond(status, TEXT, f"{sentence}\n".encode())
+    for name, value in headers:
+        response.headers[name] = value
+    return response

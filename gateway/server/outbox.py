@@ -1,0 +1,133 @@
+"""The way to one client: written at once, or kept in order while the socket is full.
+
+Nothing here waits for a reader. What a client does not take piles up in
+`transport` (64 KiB), then here, counted in bytes; past the bound and without
+progress for STALL_S the connection is given up. What the kernel buffers is not
+counted.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from websockets.frames import Frame, Opcode
+
+from gateway.hub.hub import Topic
+
+STALL_S = 5.0
+LOW_BYTES = 64 * 1024
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A server's text frame (RFC 6455 §5.2): unmasked, one fragment; ready for any number of sockets."""
+    return Frame(Opcode.TEXT, payload).serialize(mask=False, extensions=[])
+
+
+class Outbox:
+    """Frames on their way to one client; a gate a topic holds notifications back behind an answer."""
+
+    def __init__(self, transport: asyncio.Transport, bound_bytes: int, give_up: Callable[[], None]) -> None:
+        self._transport, self._bound_bytes, self._give_up = transport, bound_bytes, give_up
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+        self._written = 0
+        self._is_paused = False
+        self._is_closed = False
+        self._gates: dict[Topic, tuple[int, list[bytes]]] = {}
+        self._drained: list[asyncio.Future[None]] = []
+        self._stall: asyncio.TimerHandle | None = None
+
+    def put(self, frame: bytes) -> None:
+        """Send; never waits."""
+        if self._is_closed:
+            return
+        if not self._is_paused and not self._frames:
+            self._transport.write(frame)
+            return
+        self._frames.append(frame)
+        self._bytes += len(frame)
+        if self._bytes > self._bound_bytes and self._stall is None:
+            self._watch()
+
+    def notify(self, topic: Topic, frame: bytes) -> None:
+        """Send, unless the topic is held: then later, in order."""
+        if self._gates and (gate := self._gates.get(topic)) is not None:
+            gate[1].append(frame)
+        else:
+            self.put(frame)
+
+    def hold(self, topic: Topic) -> None:
+        """Close the gate; holds add up."""
+        count, kept = self._gates.get(topic, (0, []))
+        self._gates[topic] = (count + 1, kept)
+
+    def release(self, topic: Topic) -> None:
+        """Undo one hold; the last one lets everything through in order."""
+        count, kept = self._gates[topic]
+        if count > 1:
+            self._gates[topic] = (count - 1, kept)
+            return
+        del self._gates[topic]
+        for frame in kept:
+            self.put(frame)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client has not taken what was sent."""
+        return self._bytes > LOW_BYTES
+
+    async def drained(self) -> None:
+        """Wait until the client has taken nearly all; at once when the connection is gone."""
+        while self.is_behind and not self._is_closed:
+            waiter = asyncio.get_running_loop().create_future()
+            self._drained.append(waiter)
+            await waiter
+
+    def flush(self) -> None:
+        """Hand everything to the socket, full or not: the last words before a close."""
+        while self._frames:
+            self._transport.write(self._frames.popleft())
+        self._bytes = 0
+
+    def pause(self) -> None:
+        """The socket is full."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """The socket takes more."""
+        self._is_paused = False
+        while self._frames and not self._is_paused and not self._is_closed:
+            frame = self._frames.popleft()
+            self._bytes -= len(frame)
+            self._written += len(frame)
+            self._transport.write(frame)
+        if not self.is_behind:
+            self._wake()
+
+    def close(self) -> None:
+        """Forget what is left; later frames go nowhere."""
+        self._is_closed = True
+        self._frames.clear()
+        self._bytes = 0
+        if self._stall is not None:
+            self._stall.cancel()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._drained = self._drained, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _watch(self) -> None:
+        """Look again in STALL_S: a client over the bound that has taken nothing by then is given up."""
+        self._stall = asyncio.get_running_loop().call_later(STALL_S, self._look, self._written)
+
+    def _look(self, written: int) -> None:
+        self._stall = None
+        if self._bytes <= self._bound_bytes:
+            return
+        if self._written == written:
+            self._give_up()
+        else:
+            self._watch()
