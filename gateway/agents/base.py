@@ -54,7 +54,8 @@ ChatMessage = UserMessage | AssistantMessage | ToolMessage | SystemMessage
 class Turn(Struct, frozen=True, kw_only=True):
     """One turn to take: `messages` is the conversation, the newest user message last.
 
-    Every tool call in it is followed by its result.
+    Every tool call in it is followed by its result. An empty `model` is the
+    agent's own.
     """
 
     session: str
@@ -97,10 +98,16 @@ class Output(Protocol):
         """
 
     async def generation(self, *, provider: str, model: str) -> None:
-        """A model is about to be asked. Ends the generation before, if any."""
+        """A model is about to be asked. Ends the generation before, if any.
+
+        An agent that is unavailable fails before it: nothing was asked.
+        """
 
     async def tool_call(self, call_id: str, name: str, input: Any) -> None:
-        """The agent calls a tool: arguments complete, any JSON value."""
+        """The agent calls a tool: arguments complete, any JSON value; what is no JSON comes as its text.
+
+        `call_id` is unique within the turn.
+        """
 
     async def tool_result(self, call_id: str, output: Any, *, error: str | None = None, duration_ms: int) -> None:
         """The tool came back, or could not (`error` says why)."""
@@ -115,7 +122,8 @@ class Agent(Protocol):
     - Generations: `generation` comes before anything else; `usage` is reported
       for each where the provider tells it.
     - Exactly one end: `run` returns a Finish, or raises AgentFailure. Anything
-      else it raises is a bug, which the turn reports as `agent_failed`.
+      else it raises is a bug, which the turn reports as `agent_failed`. `tool_use`
+      means that calls were made whose results the agent did not give.
     - Cancellation: cancelling `run` at any await ends it at once and lets go of
       whatever it holds upstream (sockets closed, requests aborted).
     - Nothing is kept between turns but connections: the same Turn can run twice.
