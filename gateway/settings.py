@@ -6,7 +6,7 @@ passed on as values: a room gets `outbox_bytes`, not `Settings`.
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 
 class _Section(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -70,46 +70,53 @@ class LimitSettings(_Section, kw_only=True, frozen=True):
     ] = 8388608
 
 
+Minutes = Annotated[float, Meta(gt=0, le=5256000)]
+Days = Annotated[float, Meta(gt=0, le=3650)]
+Threshold = Annotated[float, Meta(ge=0, le=5256000)]
+Count = Annotated[int, Meta(ge=1, le=1000000)]
+
+
 class PolicySettings(_Section, kw_only=True, frozen=True):
     """The rules a session lives by, where it and its agent say nothing else."""
 
-    timeout_minutes: Annotated[float, Meta(gt=0, description="Minutes without activity until a session ends.")] = 30.0
+    timeout_minutes: Annotated[Minutes, Meta(description="Minutes without activity until a session ends.")] = 30.0
     max_duration_minutes: Annotated[
-        float, Meta(gt=0, description="Minutes after which a session ends whatever happens.")
+        Minutes, Meta(description="Minutes after which a session ends whatever happens.")
     ] = 720.0
     warning_threshold_minutes: Annotated[
-        float, Meta(ge=0, description="Minutes before the end at which clients are warned.")
+        Threshold, Meta(description="Minutes before the end at which a session is near expiration.")
     ] = 5.0
-    idle_after_minutes: Annotated[
-        float | None,
-        Meta(
-            gt=0,
-            description="Minutes without activity until a session is idle; default: 5, or half a shorter timeout.",
-        ),
-    ] = None
+    idle_after_minutes: (
+        Annotated[
+            Minutes,
+            Meta(description="Minutes without activity until a session is idle; default: 5, or half the timeout."),
+        ]
+        | None
+    ) = None
     auto_renew: Annotated[bool, Meta(description="Whether activity moves the end.")] = True
-    max_concurrent_per_user: Annotated[
-        int | None, Meta(ge=1, description="Sessions of one user with one agent that have not ended; none: unlimited.")
-    ] = None
-    auto_archive_days: Annotated[
-        float | None, Meta(gt=0, description="Days after its end that a session is archived; none: never.")
-    ] = 30.0
-    allow_model_override: Annotated[bool, Meta(description="Whether an admin may change a session's model.")] = False
-    min_timeout_minutes: Annotated[float, Meta(gt=0, description="Smallest timeout a session may ask for.")] = 5.0
-    max_timeout_minutes: Annotated[float, Meta(gt=0, description="Largest timeout a session may ask for.")] = 1440.0
+    max_concurrent_per_user: (
+        Annotated[Count, Meta(description="Sessions of one user with one agent that have not ended; none: unlimited.")]
+        | None
+    ) = None
+    auto_archive_days: (
+        Annotated[Days, Meta(description="Days after its end that a session is archived; none: never.")] | None
+    ) = 30.0
+    allow_model_override: Annotated[bool, Meta(description="Whether an admin may choose a session's model.")] = False
+    min_timeout_minutes: Annotated[Minutes, Meta(description="Smallest timeout a session may ask for.")] = 5.0
+    max_timeout_minutes: Annotated[Minutes, Meta(description="Largest timeout a session may ask for.")] = 1440.0
 
 
 class AgentPolicySettings(_Section, kw_only=True, frozen=True):
-    """What differs from [policy] for one agent."""
+    """What differs from [policy] for one agent; what is not said is as there."""
 
-    timeout_minutes: Annotated[float, Meta(gt=0)] | None = None
-    max_duration_minutes: Annotated[float, Meta(gt=0)] | None = None
-    warning_threshold_minutes: Annotated[float, Meta(ge=0)] | None = None
-    idle_after_minutes: Annotated[float, Meta(gt=0)] | None = None
-    auto_renew: bool | None = None
-    max_concurrent_per_user: Annotated[int, Meta(ge=1)] | None = None
-    auto_archive_days: Annotated[float, Meta(gt=0)] | None = None
-    allow_model_override: bool | None = None
+    timeout_minutes: Minutes | UnsetType = UNSET
+    max_duration_minutes: Minutes | UnsetType = UNSET
+    warning_threshold_minutes: Threshold | UnsetType = UNSET
+    idle_after_minutes: Minutes | UnsetType | None = UNSET
+    auto_renew: bool | UnsetType = UNSET
+    max_concurrent_per_user: Count | UnsetType | None = UNSET
+    auto_archive_days: Days | UnsetType | None = UNSET
+    allow_model_override: bool | UnsetType = UNSET
 
 
 class AgentSettings(_Section, kw_only=True, frozen=True):
@@ -118,7 +125,7 @@ class AgentSettings(_Section, kw_only=True, frozen=True):
     id: Annotated[
         str,
         Meta(
-            pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$",
+            pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$(?!\n)",
             description="The word that sessions name it by: lower-case letters, digits, `_.-`.",
         ),
     ]
