@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from . import errors
 from .descriptors import Method
+from .events import LoggedEvent
 from .lifecycle import NewSession
 from .types import FinishReason, IdempotencyKey, Instant, Key, Params, SubscriptionRef, Usage, Wire, Word
 
@@ -54,7 +55,9 @@ class SendResult(Wire, kw_only=True):
     position: int | None = None
     subscription: SubscriptionRef | None = None
     session_status: SessionStatus
-    message: Annotated[Raw, Meta(description="The last message.assistant event of the turn.")] | UnsetType = UNSET
+    message: Annotated[LoggedEvent, Meta(description="The last message.assistant event of the turn.")] | UnsetType = (
+        UNSET
+    )
     usage: Usage | None = None
     cost_usd: float | None = None
     finish_reason: FinishReason | None = None

@@ -3,18 +3,18 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from . import errors
 from .descriptors import Method
-from .events import EventType
+from .events import EventType, LoggedEvent
 from .lifecycle import Keys
-from .types import Key, MaxBytes, Params, Policy, Seq, Session, Source, State, Usage, Wire
+from .types import Key, MaxBytes, Params, Part, Policy, Seq, Session, Source, State, Usage, Wire
 
 Words = str | list[str]
 
 
-class Filter(Params, kw_only=True):
+class Filter(Part, kw_only=True):
     """Each member narrows the list; a list of values means any of them."""
 
     agent: Words | UnsetType = UNSET
@@ -30,7 +30,7 @@ class Filter(Params, kw_only=True):
     updated_since: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
 
 
-class Sort(Params, kw_only=True):
+class Sort(Part, kw_only=True):
     """An order; ties are broken so that pages never overlap."""
 
     by: Literal[
@@ -100,7 +100,7 @@ class StatusResult(Wire, kw_only=True):
         dict[str, str],
         Meta(description="For each policy field: session, agent or gateway; a clamped value says so."),
     ]
-    messages: Annotated[list[Raw], Meta(description="The newest message events, ascending.")]
+    messages: Annotated[list[LoggedEvent], Meta(description="The newest message events, ascending.")]
     usage: Usage
     cache: CacheUse
 
@@ -119,7 +119,7 @@ class HistoryParams(Params, kw_only=True):
 class HistoryResult(Wire, kw_only=True):
     """A page of events, ascending; `hasMore` in the direction of the page."""
 
-    events: Annotated[list[Raw], Meta(description="Events, ascending.")]
+    events: Annotated[list[LoggedEvent], Meta(description="Events, ascending.")]
     has_more: bool
     head: int
     epoch: str

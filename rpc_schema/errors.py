@@ -139,22 +139,6 @@ class InvalidKey(RpcError, number=400, code="invalid_key"):
 
 
 @dataclass(kw_only=True, eq=False)
-class InvalidTimeout(RpcError, number=400, code="invalid_timeout"):
-    """{field} must be {allowed}."""
-
-    field: str
-    allowed: str
-
-
-@dataclass(kw_only=True, eq=False)
-class InvalidPolicy(RpcError, number=400, code="invalid_policy"):
-    """{field} must be {allowed}."""
-
-    field: str
-    allowed: str
-
-
-@dataclass(kw_only=True, eq=False)
 class InvalidCursor(RpcError, number=400, code="invalid_cursor"):
     """The cursor cannot be used: {reason}; start again without one."""
 

@@ -7,7 +7,7 @@ given when it is committed. `turn` is there for what belongs to a turn,
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from .types import EndReason, FinishReason, Instant, Source, State, Usage
 
@@ -166,6 +166,9 @@ AnyEvent = (
     | TurnStopped
     | TurnFailed
 )
+LoggedEvent = Annotated[Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Event"})]
+"""An event as the log has it: passed on as it is, without being decoded."""
+
 EventType = Literal[
     "session.created",
     "session.state",

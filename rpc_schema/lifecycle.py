@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
 from . import errors
 from .descriptors import Method
@@ -13,7 +13,9 @@ from .types import (
     Key,
     Labels,
     Params,
+    Part,
     PolicyPatch,
+    RequestMeta,
     Session,
     Source,
     SubscriptionRef,
@@ -25,7 +27,7 @@ from .types import (
 Keys = Annotated[list[Key], Meta(min_length=1, max_length=500, description="Instead of `key`.")]
 
 
-class NewSession(Params, kw_only=True):
+class NewSession(Part, kw_only=True):
     """What a session is born with."""
 
     agent: str
@@ -47,6 +49,7 @@ class CreateParams(NewSession, kw_only=True):
     key: Key | UnsetType = UNSET
     subscribe: bool = False
     idempotency_key: IdempotencyKey | UnsetType = UNSET
+    meta: RequestMeta | UnsetType = field(default=UNSET, name="_meta")
 
 
 class CreateResult(Wire, kw_only=True):

@@ -6,10 +6,10 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from . import errors
 from .descriptors import Method
-from .types import Key, Params, Seq, Session, Wire
+from .types import Key, Params, Part, Seq, Session, Wire
 
 
-class Since(Params, kw_only=True):
+class Since(Part, kw_only=True):
     """The last event a client has; without `epoch` in this log."""
 
     seq: Seq

@@ -7,12 +7,12 @@ from msgspec import UNSET, Meta, UnsetType
 from . import errors
 from .descriptors import Method
 from .envelope import Id
-from .types import Instant, NoParams, Params, Wire
+from .types import Instant, NoParams, Params, Part, Wire
 
 PROTOCOL = "1.0"
 
 
-class Client(Params, kw_only=True):
+class Client(Part, kw_only=True):
     """Who is calling, for the log."""
 
     name: Annotated[str, Meta(max_length=128)]

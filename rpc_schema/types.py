@@ -8,20 +8,27 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+_ONE_LINE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+
 Instant = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", examples=["2026-11-20T09:30:00.123Z"])]
 Key = Annotated[
     str,
     Meta(description="1 to 256 bytes of printable text without spaces.", examples=["agent:support:telegram:42/7"]),
 ]
 Seq = Annotated[int, Meta(ge=0, le=2**53, description="A place in a session's log; the first event has 1.")]
-Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
-LabelValue = Annotated[str, Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=_ONE_LINE)]
+LabelValue = Annotated[str, Meta(max_length=256, pattern=_ONE_LINE)]
 Labels = Annotated[dict[Label, LabelValue], Meta(max_length=64)]
 Title = Annotated[
     str,
-    Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="One line, no control characters."),
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=_ONE_LINE,
+        description="One line, no control characters.",
+    ),
 ]
-Word = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Word = Annotated[str, Meta(min_length=1, max_length=128, pattern=_ONE_LINE)]
 IdempotencyKey = Annotated[
     str, Meta(min_length=1, max_length=128, description="A repeat within 24 h gets the first call's answer.")
 ]
@@ -46,7 +53,11 @@ class RequestMeta(Struct, rename="camel", kw_only=True):
     progress_token: str | int | UnsetType = UNSET
 
 
-class Params(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
+class Part(Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """Base of objects inside params: unknown members are refused."""
+
+
+class Params(Part, kw_only=True):
     """Base of what a client sends: unknown members are refused, except `_meta`."""
 
     meta: RequestMeta | UnsetType = field(default=UNSET, name="_meta")
@@ -87,7 +98,7 @@ class Policy(Wire, kw_only=True):
     context: ContextPolicy
 
 
-class ContextPolicyPatch(Params, kw_only=True):
+class ContextPolicyPatch(Part, kw_only=True):
     """Changes to the context part of a policy; null clears an override."""
 
     policy: ContextPolicyName | UnsetType | None = UNSET
@@ -95,7 +106,7 @@ class ContextPolicyPatch(Params, kw_only=True):
     keep_recent_turns: int | UnsetType | None = UNSET
 
 
-class PolicyPatch(Params, kw_only=True):
+class PolicyPatch(Part, kw_only=True):
     """Overrides of single policy fields; out-of-range values are clamped on create."""
 
     idle_after_minutes: float | UnsetType = UNSET

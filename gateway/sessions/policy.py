@@ -35,7 +35,7 @@ def effective(
     """Lay the levels over each other and derive what depends on the result."""
     values = {name: getattr(gateway, name) for name in AgentPolicySettings.__struct_fields__}
     sources = dict.fromkeys(values, "gateway")
-    own = {name: value for name, value in asdict(agent).items() if value is not None}
+    own = {name: value for name, value in asdict(agent).items() if value is not UNSET}
     for level, overrides in (("agent", own), ("session", session)):
         for name, value in overrides.items():
             if name in values:
@@ -55,7 +55,7 @@ def effective(
 
 def clamp(patch: PolicyPatch, gateway: PolicySettings) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A new session's overrides, moved into range, and the fields that had to be."""
-    given = {name: value for name, value in asdict(patch).items() if value is not UNSET and name != "meta"}
+    given = {name: value for name, value in asdict(patch).items() if value is not UNSET}
     ranges = {
         "timeout_minutes": (gateway.min_timeout_minutes, gateway.max_timeout_minutes),
         "max_duration_minutes": (gateway.min_timeout_minutes, 2 * gateway.max_timeout_minutes),
@@ -81,7 +81,7 @@ def clamp(patch: PolicyPatch, gateway: PolicySettings) -> tuple[dict[str, Any], 
 
 
 def _clamp_context(patch: Any) -> tuple[dict[str, Any], bool]:
-    given = {name: value for name, value in asdict(patch).items() if value is not UNSET and name != "meta"}
+    given = {name: value for name, value in asdict(patch).items() if value is not UNSET}
     kept = {name: value for name, value in given.items() if value is not None}
     if "token_budget_ratio" in kept:
         kept["token_budget_ratio"] = min(max(kept["token_budget_ratio"], 0.1), 0.95)
