@@ -1,5 +1,6 @@
 """What every suite uses: a gateway in this process, and a client that speaks raw frames."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -31,3 +32,11 @@ async def client(connect: Connect) -> AsyncIterator[RawClient]:
     """A connection to the gateway."""
     async with connect() as opened:
         yield opened
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """On CI nothing may be skipped: what a test needs is installed there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line("CI fails on skipped tests.", red=True)
