@@ -26,6 +26,7 @@ from .server.listener import Listener
 from .server.outbox import text_frame
 from .services import Call, Services, Status
 from .sessions import policy
+from .sessions.admission import Admission
 from .sessions.broadcast import Broadcast, Following
 from .sessions.census import Census
 from .sessions.directory import Directory
@@ -190,6 +191,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
         turns=turns,
         following=Following(hub, lanes, transcript, turns),
         directory=Directory(store, gateway.roster),
+        admission=Admission(store),
         idempotency=Idempotency(store, clock),
         instance=gateway,
         new_session_id=store.next_session_id,

@@ -16,6 +16,7 @@ from .auth.principal import Principal
 from .clock import Clock
 from .hub.hub import Hub, Sink, Subscription, Topic
 from .sessions import keys, lifecycle
+from .sessions.admission import Admission
 from .sessions.broadcast import Following
 from .sessions.directory import Directory
 from .sessions.idempotency import Idempotency
@@ -116,6 +117,7 @@ class Services:
     turns: Turns
     following: Following
     directory: Directory
+    admission: Admission
     idempotency: Idempotency
     instance: Instance
     new_session_id: Callable[[], Awaitable[int]]
@@ -211,6 +213,11 @@ class Call:
         """Refuse what the caller may not do."""
         if not allows(self.principal, resource, permission):
             raise errors.Forbidden(required=f"the scope {NEEDED_SCOPE[permission]}")
+
+    def check_serving(self) -> None:
+        """Refuse new work while the gateway is going away."""
+        if self.services.instance.status == "draining":
+            raise errors.ShuttingDown
 
     def check_subscriptions(self) -> None:
         """Refuse one more than a connection may have."""

@@ -2,7 +2,7 @@
 
 from . import errors
 from .descriptors import Method
-from .types import NoParams, Params, Policy, Wire
+from .types import NoParams, Params, Policy, Wire, Word
 
 
 class Agent(Wire, kw_only=True):
@@ -28,7 +28,7 @@ class ListResult(Wire, kw_only=True):
 class GetParams(Params, kw_only=True):
     """Which agent."""
 
-    agent: str
+    agent: Word
 
 
 LIST = Method(name="agent.list", params=NoParams, result=ListResult, summary="List the agents.")

@@ -252,14 +252,6 @@ class SessionLimit(RpcError, number=429, code="session_limit"):
 
 
 @dataclass(kw_only=True, eq=False)
-class AgentUnavailable(RpcError, number=503, code="agent_unavailable", retryable=True):
-    """The agent {agent} is not available: {reason}."""
-
-    agent: str
-    reason: str
-
-
-@dataclass(kw_only=True, eq=False)
 class ShuttingDown(RpcError, number=503, code="shutting_down", retryable=True):
     """The gateway is shutting down; reconnect and try again."""
 

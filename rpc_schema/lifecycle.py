@@ -30,7 +30,7 @@ Keys = Annotated[list[Key], Meta(min_length=1, max_length=500, description="Inst
 class NewSession(Part, kw_only=True):
     """What a session is born with."""
 
-    agent: str
+    agent: Word
     model: Word | UnsetType = UNSET
     title: Title | UnsetType = UNSET
     channel: Word = "api"
@@ -110,6 +110,7 @@ CREATE = Method(
         errors.MetadataTooLarge,
         errors.Forbidden,
         errors.SessionLimit,
+        errors.ShuttingDown,
         errors.IdempotencyConflict,
         errors.TooManySubscriptions,
         errors.StoreUnavailable,

@@ -1,5 +1,6 @@
 """Making a session: what create and a send with `create` have in common."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -7,20 +8,43 @@ from msgspec import UNSET
 
 from gateway.services import Call
 from gateway.sessions import lifecycle, policy
+from gateway.sessions.lanes import Lane
 from gateway.sessions.lifecycle import Birth
 from gateway.sessions.state import Details, SessionState
+from gateway.storage.base import Answer
 from rpc_schema import errors
-from rpc_schema import events as ev
 from rpc_schema.lifecycle import NewSession
 from rpc_schema.types import PolicyPatch
 
+MakeAnswer = Callable[[SessionState], Answer | None]
 
-async def new_session(call: Call, key: str, params: NewSession) -> tuple[SessionState, ev.SessionCreated]:
-    """The state and the first event of a session that the caller may make.
+
+async def give_birth(call: Call, lane: Lane, params: NewSession, answer: MakeAnswer | None = None) -> SessionState:
+    """Make the session of a lane that has none. The caller is in the lane.
 
     Raises:
-        AgentNotFound, Forbidden, InvalidPolicy, MetadataTooLarge.
+        AgentNotFound, Forbidden, MetadataTooLarge, SessionLimit, ShuttingDown, StoreUnavailable.
     """
+    call.check_serving()
+    services = call.services
+    birth = await _prepare(call, lane.topic[1], params)
+    state, created = lifecycle.create(birth, call.principal.user, services.clock.now_ms())
+    limit = services.policy(state).policy.max_concurrent_per_user
+    async with services.admission.room(state.tenant, state.user, state.agent, limit):
+        return await services.journal.append(lane, created, onto=state, answer=answer)
+
+
+def check_metadata(call: Call, metadata: Any) -> None:
+    """Refuse more than may be kept."""
+    if metadata is None or metadata is UNSET:
+        return
+    length, limit = len(msgspec.json.encode(metadata)), call.services.limits.metadata_bytes
+    if length > limit:
+        raise errors.MetadataTooLarge(length=length, limit=limit)
+
+
+async def _prepare(call: Call, key: str, params: NewSession) -> Birth:
+    """Check what the caller wants, and that they may want it."""
     services = call.services
     agent = services.roster.agent(params.agent)
     user = call.principal.user if params.user is UNSET else params.user
@@ -32,12 +56,13 @@ async def new_session(call: Call, key: str, params: NewSession) -> tuple[Session
     patch = params.policy if params.policy is not UNSET else PolicyPatch()
     overrides, clamped = policy.clamp(patch, services.policy_settings())
     model = agent.model if params.model is UNSET else params.model
-    rules = policy.effective(services.policy_settings(), services.roster.policy(params.agent), overrides).policy
-    if model != agent.model and not rules.allow_model_override:
-        raise errors.Forbidden(required="an agent whose policy has allowModelOverride")
     if model != agent.model:
+        rules = policy.effective(services.policy_settings(), services.roster.policy(params.agent), overrides).policy
+        if not rules.allow_model_override:
+            raise errors.Forbidden(required="an agent whose policy has allowModelOverride")
         call.require(resource, "override_model")
-    birth = Birth(
+    title = None if params.title is UNSET else params.title
+    return Birth(
         id=await services.new_session_id(),
         tenant=call.principal.tenant,
         key=key,
@@ -51,21 +76,11 @@ async def new_session(call: Call, key: str, params: NewSession) -> tuple[Session
         project=None if params.project is UNSET else params.project,
         pinned=params.pinned,
         details=Details(
-            title=None if params.title is UNSET else params.title,
-            title_source=None if params.title is UNSET else "user",
+            title=title,
+            title_source=None if title is None else "user",
             labels=params.labels,
             metadata=params.metadata,
             policy=overrides,
         ),
         clamped=clamped,
     )
-    return lifecycle.create(birth, call.principal.user, services.clock.now_ms())
-
-
-def check_metadata(call: Call, metadata: Any) -> None:
-    """Refuse more than may be kept."""
-    if metadata is None or metadata is UNSET:
-        return
-    length, limit = len(msgspec.json.encode(metadata)), call.services.limits.metadata_bytes
-    if length > limit:
-        raise errors.MetadataTooLarge(length=length, limit=limit)

@@ -17,7 +17,7 @@ from rpc_schema import conversation as wire
 from rpc_schema import errors
 from rpc_schema import events as ev
 
-from .births import check_metadata, new_session
+from .births import check_metadata, give_birth
 from .following import subscribe_at
 
 
@@ -42,6 +42,7 @@ async def send(call: Call, params: wire.SendParams) -> wire.SendResult:
             result.subscription = subscribe_at(call, lane, state.head)
         ended = await services.turns.outcome(lane, result.turn, result.seq) if params.wait else None
     if ended is not None:
+        call.settle()  # what it subscribed to comes before this answer
         call.give_place_back()
         _conclude(result, await ended)
     return result
@@ -64,8 +65,7 @@ async def _make(call: Call, lane: Lane, params: wire.SendParams) -> None:
     if params.create is UNSET:
         call.check(lane.state, "write")
     assert params.create is not UNSET
-    state, created = await new_session(call, params.key, params.create)
-    await call.services.journal.append(lane, created, onto=state)
+    await give_birth(call, lane, params.create)
 
 
 async def _accept(
@@ -76,8 +76,7 @@ async def _accept(
     rules = services.policy(state).policy
     lifecycle.check_open(state, rules)
     place = lifecycle.admit(state, params.if_busy, services.limits.queued_turns)
-    if services.instance.status == "draining":
-        raise errors.ShuttingDown
+    call.check_serving()
     services.roster.agent(state.agent)
     if place == "interrupt" and state.turn is not None:
         await services.turns.stop(lane, state.turn.id, by=call.principal.user, reason="interrupted")

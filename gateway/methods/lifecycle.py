@@ -16,7 +16,7 @@ from rpc_schema import errors
 from rpc_schema import lifecycle as wire
 from rpc_schema.types import BulkItem, BulkResult, Wire
 
-from .births import check_metadata, new_session
+from .births import check_metadata, give_birth
 from .following import subscribe_at
 
 R = TypeVar("R", bound=Wire)
@@ -41,7 +41,6 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
         else:
             if lane.state is not None and lane.state.deleted_at is None:
                 raise errors.SessionExists
-            born, created = await new_session(call, key, params)
             if params.subscribe:
                 call.check_subscriptions()
 
@@ -49,7 +48,7 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
                 made = wire.CreateResult(session=services.summary(state))
                 return once.answer(made, has_words=True) if once is not None else None
 
-            state = await services.journal.append(lane, created, onto=born, answer=answer)
+            state = await give_birth(call, lane, params, answer)
             result = wire.CreateResult(session=services.summary(state))
         if params.subscribe:
             result.subscription = subscribe_at(call, lane, lane.session.head)

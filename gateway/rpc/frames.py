@@ -6,7 +6,6 @@ cannot be read at all is one answer with a null id (JSON-RPC 2.0 §5.1, §6).
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
@@ -18,6 +17,7 @@ _decode_request = msgspec.json.Decoder(Request).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+REASON_MOST = 300
 _WHITESPACE = " \t\n\r"
 
 
@@ -68,7 +68,7 @@ def _element(item: str | Raw) -> Element:
     try:
         request = _decode_request(item)
     except msgspec.ValidationError as error:
-        return Refusal(_recover_id(item), InvalidRequest(reason=str(error)))
+        return Refusal(_recover_id(item), InvalidRequest(reason=str(error)[:REASON_MOST]))
     except msgspec.DecodeError as error:
         return Refusal(None, _unreadable(item if isinstance(item, str) else "", error))
     if request.params is UNSET:
@@ -124,6 +124,6 @@ def _is_deeper(text: str, depth: int) -> bool:
 
 def reason_of(error: msgspec.ValidationError) -> tuple[str, str]:
     """The path and the reason in a msgspec message: "Expected `int` >= 1 - at `$.limit`"."""
-    text: Any = str(error)
+    text = str(error)
     reason, found, path = text.rpartition(" - at `")
-    return (path.rstrip("`"), reason) if found else ("$", text)
+    return (path.rstrip("`")[:REASON_MOST], reason[:REASON_MOST]) if found else ("$", text[:REASON_MOST])

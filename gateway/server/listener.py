@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import ssl
 from collections.abc import Sequence
 
 import structlog
@@ -44,7 +43,7 @@ class Listener:
         """Open connections."""
         return len(self._connections)
 
-    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+    async def open(self, host: str, port: int) -> int:
         """Listen; returns the port, which is another than asked for when that was 0.
 
         Raises:
@@ -60,7 +59,6 @@ class Listener:
             self._serve,
             host,
             port,
-            ssl=tls,
             create_connection=LimitedSocket,
             process_request=self._process_request,
             select_subprotocol=_select_subprotocol,

@@ -1,9 +1,9 @@
 """The way to one client: written at once, or kept in order while the socket is full.
 
-Nothing here waits for a reader. What a client does not take piles up in
-`transport` (64 KiB), then here, counted in bytes; past the bound and without
-progress for STALL_S the connection is given up. What the kernel buffers is not
-counted.
+Nothing here waits for a reader. What a client does not take piles up in the
+transport (64 KiB), then here, counted in bytes. A client that takes nothing for
+STALL_S while it is over the bound, or for SILENCE_S while anything waits, is
+given up. What the kernel buffers is not counted.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from websockets.frames import Frame, Opcode
 from gateway.hub.hub import Topic
 
 STALL_S = 5.0
+SILENCE_S = 40.0
 LOW_BYTES = 64 * 1024
 
 
@@ -42,12 +43,10 @@ class Outbox:
         if self._is_closed:
             return
         if not self._is_paused and not self._frames:
-            self._transport.write(frame)
+            self._write(frame)
             return
         self._frames.append(frame)
         self._bytes += len(frame)
-        if self._bytes > self._bound_bytes and self._stall is None:
-            self._watch()
 
     def notify(self, topic: Topic, frame: bytes) -> None:
         """Send, unless the topic is held: then later, in order."""
@@ -86,12 +85,14 @@ class Outbox:
     def flush(self) -> None:
         """Hand everything to the socket, full or not: the last words before a close."""
         while self._frames:
-            self._transport.write(self._frames.popleft())
+            self._write(self._frames.popleft())
         self._bytes = 0
 
     def pause(self) -> None:
-        """The socket is full."""
+        """The socket is full: from now on see whether the client takes anything."""
         self._is_paused = True
+        if self._stall is None:
+            self._watch(0.0, self._taken)
 
     def resume(self) -> None:
         """The socket takes more."""
@@ -99,8 +100,7 @@ class Outbox:
         while self._frames and not self._is_paused and not self._is_closed:
             frame = self._frames.popleft()
             self._bytes -= len(frame)
-            self._written += len(frame)
-            self._transport.write(frame)
+            self._write(frame)
         if not self.is_behind:
             self._wake()
 
@@ -119,15 +119,26 @@ class Outbox:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _watch(self) -> None:
-        """Look again in STALL_S: a client over the bound that has taken nothing by then is given up."""
-        self._stall = asyncio.get_running_loop().call_later(STALL_S, self._look, self._written)
+    def _write(self, frame: bytes) -> None:
+        self._written += len(frame)
+        self._transport.write(frame)
 
-    def _look(self, written: int) -> None:
+    @property
+    def _taken(self) -> int:
+        """Bytes that went on to the kernel."""
+        return self._written - self._transport.get_write_buffer_size()
+
+    def _watch(self, stalled_s: float, taken: int) -> None:
+        self._stall = asyncio.get_running_loop().call_later(STALL_S, self._look, stalled_s + STALL_S, taken)
+
+    def _look(self, stalled_s: float, taken: int) -> None:
+        """Every STALL_S while the socket is full."""
         self._stall = None
-        if self._bytes <= self._bound_bytes:
+        if self._is_closed or not self._is_paused:
             return
-        if self._written == written:
+        if self._taken > taken:
+            self._watch(0.0, self._taken)
+        elif self._bytes > self._bound_bytes or stalled_s >= SILENCE_S:
             self._give_up()
         else:
-            self._watch()
+            self._watch(stalled_s, taken)

@@ -203,6 +203,9 @@ class Store(Protocol):
     async def counts(self) -> dict[str, int]:
         """Sessions by lifecycle state, deleted ones apart."""
 
+    async def count_open(self, tenant: str, user: str, agent: str) -> int:
+        """A user's sessions with an agent that have not ended."""
+
     async def expiring(self, now_ms: int) -> int:
         """Sessions within their warning threshold."""
 

@@ -157,6 +157,15 @@ class SqliteStore:
             await self._read("SELECT lifecycle, COUNT(*) FROM sessions WHERE deleted_at IS NULL GROUP BY lifecycle")
         )
 
+    async def count_open(self, tenant: str, user: str, agent: str) -> int:
+        """A user's sessions with an agent that have not ended."""
+        rows = await self._read(
+            "SELECT COUNT(*) FROM sessions WHERE tenant = ? AND user = ? AND agent = ?"
+            " AND lifecycle <> 'ended' AND deleted_at IS NULL",
+            (tenant, user, agent),
+        )
+        return int(rows[0][0])
+
     async def expiring(self, now_ms: int) -> int:
         """Sessions within their warning threshold."""
         rows = await self._read("SELECT COUNT(*) FROM sessions WHERE warn_at <= ? AND expires_at > ?", (now_ms, now_ms))

@@ -36,6 +36,8 @@ CREATE INDEX sessions_by_activity ON sessions (tenant, pinned, last_activity_at,
 CREATE INDEX sessions_busy ON sessions (id) WHERE is_busy;
 CREATE INDEX sessions_empty ON sessions (tenant, user, id)
     WHERE is_empty AND deleted_at IS NULL AND archived_at IS NULL;
+CREATE INDEX sessions_open ON sessions (tenant, user, agent)
+    WHERE lifecycle <> 'ended' AND deleted_at IS NULL;
 CREATE INDEX sessions_by_lifecycle ON sessions (lifecycle) WHERE deleted_at IS NULL;
 CREATE INDEX sessions_expiring ON sessions (warn_at, expires_at) WHERE warn_at IS NOT NULL;
 
