@@ -137,8 +137,8 @@ class Connection:
     async def _perform(self, request: Request, call: Call, reply: Reply) -> None:
         with structlog.contextvars.bound_contextvars(connection=self.id, call=request.id, method=request.method):
             try:
-                answer = await self._dispatcher.call(request, call)
-                reply(answer)
+                reply(await self._dispatcher.call(request, call))
+                log.debug("call_answered")
             finally:
                 call.settle()
 

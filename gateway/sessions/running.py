@@ -85,6 +85,7 @@ class TurnRun:
         output_bytes: int,
     ) -> None:
         self.topic, self.session, self.turn = topic, session, turn
+        self.started = clock.monotonic()
         self.task: asyncio.Task[Finish] | None = None
         self.ending: tuple[FinishReason, ev.AnyEvent] | None = None
         self.is_cut = False

@@ -165,12 +165,16 @@ class Turns:
         self._lanes.pin(lane)
         run.task = asyncio.create_task(self._ask(run, state), name=f"agent of {turn}")
         self._spawn(self._see_through(run), f"turn {turn}")
+        log.info("turn_started", session=state.key, turn=turn, agent=state.agent, model=state.model)
 
     def _let_go(self, run: TurnRun, lane: Lane) -> None:
         if not self._runs:
             self._idle.set()
         self._lanes.unpin(lane)
-        self._tell(run.turn, run.outcome())
+        outcome = run.outcome()
+        ms = round((self._clock.monotonic() - run.started) * 1000)
+        log.info("turn_ended", session=lane.topic[1], turn=run.turn, finish=outcome.finish_reason, ms=ms)
+        self._tell(run.turn, outcome)
 
     async def _see_through(self, run: TurnRun) -> None:
         """Wait for the agent, then end its turn, unless somebody did before."""
