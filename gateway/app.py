@@ -146,8 +146,9 @@ async def serve(
     async with running(settings) as gateway:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
-        reloads: set[asyncio.Task[None]] = set()
-        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(_reload(gateway, reload))))
+        reloads = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, reloads.set)
+        reloading = asyncio.create_task(_reload_when(reloads, gateway, reload))
         if demo:
             await seed(f"ws://{gateway.authority}/rpc")
         announce(f"gateway ready ws://{gateway.authority}/rpc http://{gateway.authority}/")
@@ -158,8 +159,9 @@ async def serve(
         await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
         if not drained.done():
             drained.cancel()
-            await gateway.drain(0)
+            await gateway.turns.drain(0)
         hurried.cancel()
+        reloading.cancel()
     return 0
 
 
@@ -258,14 +260,17 @@ def _limits(limits: LimitSettings) -> Limits:
     )
 
 
-async def _reload(gateway: Gateway, read: Callable[[], Settings]) -> None:
-    """Take the settings as they are now; broken ones change nothing."""
-    try:
-        await gateway.reload(read())
-    except (ConfigError, ValueError) as error:
-        log.error("reload_refused", problem=str(error))
-    else:
-        log.info("reloaded", agents=gateway.roster.ids())
+async def _reload_when(asked: asyncio.Event, gateway: Gateway, read: Callable[[], Settings]) -> None:
+    """Take the settings as they are then; broken ones change nothing."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        try:
+            await gateway.reload(read())
+        except (ConfigError, ValueError) as error:
+            log.error("reload_refused", problem=str(error))
+        else:
+            log.info("reloaded", agents=gateway.roster.ids())
 
 
 async def _prune(store: Store, clock: Clock) -> None:

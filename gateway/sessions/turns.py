@@ -7,6 +7,7 @@ decides how.
 """
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Literal
@@ -53,7 +54,7 @@ class Turns:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._is_closing = True
+        await self.drain(0)
         tasks = {*self._tasks, *(run.task for run in self._runs.values() if run.task is not None)}
         for task in tasks:
             task.cancel()
@@ -144,7 +145,8 @@ class Turns:
                 await self._idle.wait()
         except TimeoutError:
             for run in list(self._runs.values()):
-                await self._interrupt(run)
+                with contextlib.suppress(StoreUnavailable):  # the next start ends it
+                    await self._interrupt(run)
 
     def _begin(self, lane: Lane, turn: str) -> None:
         """Give a turn that has started in the log to its agent."""
