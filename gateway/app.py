@@ -1,6 +1,7 @@
 """Puts the rooms together, starts them and stops them in order. No logic of its own."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -215,7 +216,7 @@ async def _listen(gateway: Gateway, settings: Settings, store: Store, stack: Asy
         gateway.port = await gateway.listener.open(server.host, server.port)
     except OSError as error:
         raise StartError(
-            f"Cannot listen on {server.host}:{server.port}: {error.strerror or error}."
+            f"Cannot listen on {server.host}:{server.port}: {os.strerror(error.errno) if error.errno else error}."
             " Is another gateway running there? Choose another port with --port (0 picks a free one)."
         ) from error
     gateway.host = server.host

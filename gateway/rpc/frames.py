@@ -5,7 +5,7 @@ cannot be read at all is one answer with a null id (JSON-RPC 2.0 §5.1, §6).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
@@ -15,7 +15,10 @@ from rpc_schema.errors import BatchTooBig, InvalidParams, InvalidRequest, ParseE
 
 _decode_request = msgspec.json.Decoder(Request).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_id = msgspec.json.Decoder(Id).decode
+_check_syntax = msgspec.json.Decoder(Raw).decode
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 REASON_MOST = 300
 _WHITESPACE = " \t\n\r"
@@ -66,11 +69,29 @@ def _refused(error: RpcError) -> Frame:
 
 def _element(item: str | Raw) -> Element:
     try:
-        request = _decode_request(item)
-    except msgspec.ValidationError as error:
-        return Refusal(_recover_id(item), InvalidRequest(reason=str(error)[:REASON_MOST]))
+        return _checked(_decode_request(item))
+    except msgspec.ValidationError:
+        return _at_second_sight(item)
     except msgspec.DecodeError as error:
         return Refusal(None, _unreadable(item if isinstance(item, str) else "", error))
+
+
+def _at_second_sight(item: str | Raw) -> Element:
+    """Look past the first value that is wrong: it may be in broken JSON, or a later member of its name may count."""
+    try:
+        _check_syntax(item)
+        members = _decode_members(item)
+    except msgspec.ValidationError as error:
+        return _invalid(None, error)
+    except msgspec.DecodeError as error:
+        return Refusal(None, _unreadable(item if isinstance(item, str) else "", error))
+    try:
+        return _checked(_decode_request(msgspec.json.encode(members)))
+    except msgspec.ValidationError as error:
+        return _invalid(_id_of(members), error)
+
+
+def _checked(request: Request) -> Element:
     if request.params is UNSET:
         return request
     match bytes(request.params)[:1]:
@@ -80,24 +101,20 @@ def _element(item: str | Raw) -> Element:
             reason = "by-position params are not taken; send an object"
             return Refusal(request.id, InvalidParams(path="$", reason=reason))
         case _:
-            return Refusal(_id_or_null(request.id), InvalidRequest(reason="params must be an object - at `$.params`"))
+            id = None if request.id is UNSET else request.id
+            return Refusal(id, InvalidRequest(reason="params must be an object - at `$.params`"))
 
 
-def _recover_id(item: str | Raw) -> Id:
+def _invalid(id: Id, error: msgspec.ValidationError) -> Refusal:
+    return Refusal(id, InvalidRequest(reason=str(error)[:REASON_MOST]))
+
+
+def _id_of(members: Mapping[str, Raw]) -> Id:
     """The id of a request that is wrong elsewhere, so that its sender learns of it; null where the id is wrong."""
     try:
-        found = msgspec.json.decode(item, type=_OnlyId).id
-    except msgspec.DecodeError:
+        return _decode_id(members["id"]) if "id" in members else None
+    except msgspec.ValidationError:
         return None
-    return _id_or_null(found)
-
-
-def _id_or_null(id: Id | msgspec.UnsetType) -> Id:
-    return None if id is UNSET else id
-
-
-class _OnlyId(Struct):
-    id: Id | msgspec.UnsetType = UNSET
 
 
 def _unreadable(text: str, error: msgspec.DecodeError) -> ParseError:

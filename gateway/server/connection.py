@@ -23,7 +23,7 @@ from gateway.rpc.frames import Element, Refusal
 from gateway.services import Call, Services
 from rpc_schema import close_codes
 from rpc_schema.envelope import Id, Request
-from rpc_schema.errors import Cancelled, InvalidRequest, Overloaded, ResponseTooBig, RpcError
+from rpc_schema.errors import Cancelled, InvalidRequest, Overloaded, ResponseTooBig
 
 from .outbox import Outbox, text_frame
 from .socket import Socket
@@ -83,6 +83,8 @@ class Connection:
 
     async def _close(self, code: int, reason: str) -> None:
         await self.outbox.drained()
+        self.outbox.flush()
+        self.outbox.close()
         self._socket.start_closing(code, reason)
 
     async def _receive(self, message: str | bytes) -> None:
@@ -109,7 +111,7 @@ class Connection:
         handler = self._dispatcher.handler(element.method) if isinstance(element, Request) else None
         refusal = self._refusal(element, past_limits=handler is not None and handler.method.past_limits)
         if refusal is not None:
-            reply(self._dispatcher.refuse(element.id, refusal))
+            reply(self._dispatcher.refuse(refusal.id, refusal.error))
             done()
             return
         assert isinstance(element, Request)
@@ -125,13 +127,14 @@ class Connection:
         place.take(task)
         self._keep(task)
 
-    def _refusal(self, element: Element, *, past_limits: bool) -> RpcError | None:
+    def _refusal(self, element: Element, *, past_limits: bool) -> Refusal | None:
         if isinstance(element, Refusal):
-            return element.error
+            return element
         if element.id is not UNSET and element.id is not None and element.id in self._in_flight:
-            return InvalidRequest(reason="this id is in flight already")
+            # With the id it would be taken for the answer to the request that has it.
+            return Refusal(None, InvalidRequest(reason="this id is in flight already"))
         if self._places_taken >= self._services.limits.requests_in_flight and not past_limits:
-            return Overloaded(retry_after_ms=RETRY_AFTER_MS)
+            return Refusal(element.id, Overloaded(retry_after_ms=RETRY_AFTER_MS))
         return None
 
     async def _perform(self, request: Request, call: Call, reply: Reply) -> None:

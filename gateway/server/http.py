@@ -32,12 +32,13 @@ class Http:
 
     async def answer(self, request: Request) -> Response | None:
         """The response, or None where the WebSocket handshake should go on."""
-        path = unquote(urlsplit(request.path).path)
-        refusal = self._refusal(request, path)
-        if refusal is not None or path == SOCKET_PATH:
-            return refusal
-        status, media_type, body = await self._pages[path]()
-        return respond(status, media_type, body, is_head=request.method == "HEAD")
+        path = _path_of(request.path)
+        response = self._refusal(request, path)
+        if response is None and path != SOCKET_PATH:
+            response = respond(*await self._pages[path]())
+        if response is not None and request.method == "HEAD":
+            response.body = b""
+        return response
 
     def _refusal(self, request: Request, path: str) -> Response | None:
         """Why the request is not served, if it is not."""
@@ -54,10 +55,20 @@ class Http:
             return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, sentence, ("Allow", "GET, HEAD"))
         if path != SOCKET_PATH and path not in self._pages:
             return _refuse(HTTPStatus.NOT_FOUND, "There is nothing here; the socket is at /rpc.")
+        if path == SOCKET_PATH and request.method == "HEAD":
+            return _refuse(HTTPStatus.UPGRADE_REQUIRED, "This is a WebSocket.", ("Upgrade", "websocket"))
         return None
 
 
-def respond(status: HTTPStatus, media_type: str, body: bytes, *, is_head: bool = False) -> Response:
+def _path_of(target: str) -> str:
+    """The path of a request target, decoded; empty where there is none."""
+    try:
+        return unquote(urlsplit(target).path)
+    except ValueError:
+        return ""
+
+
+def respond(status: HTTPStatus, media_type: str, body: bytes) -> Response:
     """A complete response; the connection ends with it."""
     headers = Headers(
         {
@@ -68,7 +79,7 @@ def respond(status: HTTPStatus, media_type: str, body: bytes, *, is_head: bool =
             "Connection": "close",
         }
     )
-    return Response(status.value, status.phrase, headers, b"" if is_head else body)
+    return Response(status.value, status.phrase, headers, body)
 
 
 def _refuse(status: HTTPStatus, sentence: str, *headers: tuple[str, str]) -> Response:

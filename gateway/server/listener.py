@@ -86,6 +86,7 @@ class Listener:
         self._server.close(close_connections=False)
         for connection, socket in list(self._connections.items()):
             connection.outbox.flush()
+            connection.outbox.close()
             socket.start_closing(close_codes.GOING_AWAY, "shutting down")
         try:
             async with asyncio.timeout(2 * CLOSE_GRACE_S):

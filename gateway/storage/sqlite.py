@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -35,6 +36,9 @@ from .base import (
 
 GROUP = 128
 READERS = 2
+BUSY_MS = 5000
+SPARE_BYTES = 256 * 1024
+ERASE_PATIENCE_MS = 5000
 ERASE_RETRY_S = 0.05
 MIGRATIONS = Path(__file__).parent / "sql" / "sqlite"
 
@@ -63,8 +67,10 @@ async def _connect(target: str, *, uri: bool = False) -> _Connection:
 class SqliteStore:
     """The store of one machine."""
 
-    def __init__(self, lock: int, writer: _Connection, readers: list[_Connection], last_session: int) -> None:
-        self._lock, self._writer, self._readers = lock, writer, readers
+    def __init__(
+        self, data_dir: Path, lock: int, writer: _Connection, readers: list[_Connection], last_session: int
+    ) -> None:
+        self._data_dir, self._lock, self._writer, self._readers = data_dir, lock, writer, readers
         self._last_session = last_session
         self._next_reader = 0
         self._queue: deque[tuple[Commit, asyncio.Future[None]]] = deque()
@@ -87,7 +93,8 @@ class SqliteStore:
             writer = await _connect(str(path))
             try:
                 last_session = await writer.run(_prepare)
-                readers = [await _connect(f"file:{path}?mode=ro", uri=True) for _ in range(READERS)]
+                read_only = f"{path.absolute().as_uri()}?mode=ro"
+                readers = [await _connect(read_only, uri=True) for _ in range(READERS)]
             except BaseException:
                 await writer.close()
                 raise
@@ -99,7 +106,7 @@ class SqliteStore:
         except BaseException:
             os.close(lock)
             raise
-        return cls(lock, writer, readers, last_session)
+        return cls(data_dir, lock, writer, readers, last_session)
 
     async def next_session_id(self) -> int:
         """A number that no session had before."""
@@ -118,7 +125,7 @@ class SqliteStore:
 
     async def load(self, tenant: str, key: str) -> StoredSession | None:
         """The newest session of this key, deleted ones included."""
-        rows = await self._read(
+        rows = await self._rows(
             "SELECT s.state, t.body FROM sessions s LEFT JOIN texts t ON t.pos = s.details"
             " WHERE s.tenant = ? AND s.key = ? ORDER BY s.id DESC LIMIT 1",
             (tenant, key),
@@ -127,25 +134,22 @@ class SqliteStore:
 
     async def events(self, query: EventQuery) -> EventPage:
         """Read a part of a log, at least one event however large, ascending."""
-        return await self._reader().run(partial(_read_events, query))
+        return await self._read(partial(_read_events, query))
 
     async def chunks(self, session: int) -> list[bytes]:
         """The pieces of the running turn that were stored, in order."""
-        rows = await self._read(
+        rows = await self._rows(
             "SELECT body FROM texts WHERE session = ? AND kind = 'chunk' AND body IS NOT NULL ORDER BY pos", (session,)
         )
         return [body for (body,) in rows]
 
     async def sessions(self, query: SessionQuery) -> SessionPage:
         """Read a page of the projection."""
-        try:
-            return await self._reader().run(partial(sqlite_directory.page, query))
-        except sqlite3.Error as error:
-            raise StoreFault(str(error)) from error
+        return await self._read(partial(sqlite_directory.page, query))
 
     async def busy(self) -> list[StoredSession]:
         """Sessions with a turn that runs or waits."""
-        rows = await self._read(
+        rows = await self._rows(
             "SELECT s.state, t.body FROM sessions s LEFT JOIN texts t ON t.pos = s.details"
             " WHERE s.is_busy ORDER BY s.id"
         )
@@ -154,12 +158,12 @@ class SqliteStore:
     async def counts(self) -> dict[str, int]:
         """Sessions by lifecycle state, deleted ones apart."""
         return dict(
-            await self._read("SELECT lifecycle, COUNT(*) FROM sessions WHERE deleted_at IS NULL GROUP BY lifecycle")
+            await self._rows("SELECT lifecycle, COUNT(*) FROM sessions WHERE deleted_at IS NULL GROUP BY lifecycle")
         )
 
     async def count_open(self, tenant: str, user: str, agent: str) -> int:
         """A user's sessions with an agent that have not ended."""
-        rows = await self._read(
+        rows = await self._rows(
             "SELECT COUNT(*) FROM sessions WHERE tenant = ? AND user = ? AND agent = ?"
             " AND lifecycle <> 'ended' AND deleted_at IS NULL",
             (tenant, user, agent),
@@ -168,12 +172,12 @@ class SqliteStore:
 
     async def expiring(self, now_ms: int) -> int:
         """Sessions within their warning threshold."""
-        rows = await self._read("SELECT COUNT(*) FROM sessions WHERE warn_at <= ? AND expires_at > ?", (now_ms, now_ms))
+        rows = await self._rows("SELECT COUNT(*) FROM sessions WHERE warn_at <= ? AND expires_at > ?", (now_ms, now_ms))
         return int(rows[0][0])
 
     async def answer(self, scope: bytes) -> StoredAnswer | None:
         """What this call was answered before."""
-        rows = await self._read(
+        rows = await self._rows(
             "SELECT a.fingerprint, a.session, t.body FROM answers a JOIN texts t ON t.pos = a.text WHERE a.scope = ?",
             (scope,),
         )
@@ -183,14 +187,15 @@ class SqliteStore:
         """Forget answers older than that."""
         try:
             await self._writer.run(partial(_in_transaction, partial(sqlite_writes.prune_answers, before_ms)))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise StoreFault(str(error)) from error
 
     async def writable(self) -> bool:
-        """Whether a commit would go through now: tried on the disk, not guessed."""
+        """Whether commits would go through now: tried on the disk, not guessed."""
         try:
             await self._writer.run(partial(_in_transaction, sqlite_writes.touch))
-        except (sqlite3.Error, ValueError):
+            await asyncio.to_thread(_fill, self._data_dir)
+        except (sqlite3.Error, OSError, ValueError):
             return False
         return True
 
@@ -209,10 +214,13 @@ class SqliteStore:
         self._next_reader = (self._next_reader + 1) % len(self._readers)
         return self._readers[self._next_reader]
 
-    async def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    async def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await self._reader().run(lambda connection: connection.execute(sql, parameters).fetchall())
-        except sqlite3.Error as error:
+            return await self._reader().run(work)
+        except (sqlite3.Error, ValueError, OverflowError) as error:  # also: closed, a number beyond 64 bits
             raise StoreFault(str(error)) from error
 
     async def _write(self) -> None:
@@ -224,8 +232,10 @@ class SqliteStore:
                 await self._write_group(group)
             elif self._closing:
                 return
-            if self._unerased or any(commit.purge_to is not None or commit.forget for commit, _ in group):
-                self._unerased = not await self._writer.run(_truncate_wal)
+            erases = any(commit.purge_to is not None or commit.forget for commit, _ in group)
+            if erases or self._unerased:
+                patience_ms = ERASE_PATIENCE_MS if erases else 0  # a backup must not hold up every other commit
+                self._unerased = not await self._writer.run(partial(_truncate_wal, patience_ms))
             for _, done in group:
                 if not done.done():
                     done.set_result(None)
@@ -247,7 +257,8 @@ class SqliteStore:
                 log.error("commit_failed", session_id=commit.session, error=str(fault))
                 failure = StoreFault(str(fault))
                 failure.__cause__ = fault
-                done.set_exception(failure)
+                if not done.done():
+                    done.set_exception(failure)
 
 
 def _claim(data_dir: Path) -> int:
@@ -277,7 +288,7 @@ def _prepare(connection: sqlite3.Connection) -> int:
         "synchronous=FULL",
         "secure_delete=ON",
         "temp_store=MEMORY",
-        "busy_timeout=5000",
+        f"busy_timeout={BUSY_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -289,8 +300,17 @@ def _prepare(connection: sqlite3.Connection) -> int:
         )
     for number, script in enumerate(scripts[version:], start=version + 1):
         connection.executescript(f"BEGIN;\n{script.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")
+    _truncate_wal(BUSY_MS, connection)  # a crash may have come between an erasing commit and this
     (last,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM sessions").fetchone()
     return int(last)
+
+
+def _fill(data_dir: Path) -> None:
+    """Write SPARE_BYTES to the disk, under no name, and give them back."""
+    with tempfile.TemporaryFile(dir=data_dir) as file:
+        file.write(bytes(SPARE_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _in_transaction(work: Callable[[sqlite3.Connection], None], connection: sqlite3.Connection) -> None:
@@ -304,13 +324,15 @@ def _in_transaction(work: Callable[[sqlite3.Connection], None], connection: sqli
         raise
 
 
-def _truncate_wal(connection: sqlite3.Connection) -> bool:
+def _truncate_wal(patience_ms: int, connection: sqlite3.Connection) -> bool:
     """Move the log's pages into the file and empty it: what was erased is gone from both.
 
-    False when a reader was in the way (they are short: the caller tries again).
+    False when a reader was in the way so long (ours are short: the caller tries again).
     """
     try:
+        connection.execute(f"PRAGMA busy_timeout={patience_ms}").fetchall()
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}").fetchall()
     except sqlite3.Error:
         return False
     return not busy
@@ -320,23 +342,20 @@ def _read_events(query: EventQuery, connection: sqlite3.Connection) -> EventPage
     """One page; stops before the byte bound, but never before the first event."""
     types = f" AND type IN ({','.join('?' * len(query.types))})" if query.types else ""
     order = "DESC" if query.newest else "ASC"
-    try:
-        cursor = connection.execute(
-            "SELECT seq, type, body FROM events WHERE session = ? AND seq > ? AND seq < ? AND body IS NOT NULL"
-            f"{types} ORDER BY seq {order} LIMIT ?",
-            (query.session, query.after, query.before, *query.types, query.limit + 1),
-        )
-        rows: list[EventRow] = []
-        size, has_more = 0, False
-        for row in cursor:
-            size += len(row[2])
-            if len(rows) == query.limit or (rows and size > query.max_bytes):
-                has_more = True
-                break
-            rows.append(EventRow(*row))
-        cursor.close()
-    except sqlite3.Error as error:
-        raise StoreFault(str(error)) from error
+    cursor = connection.execute(
+        "SELECT seq, type, body FROM events WHERE session = ? AND seq > ? AND seq < ? AND body IS NOT NULL"
+        f"{types} ORDER BY seq {order} LIMIT ?",
+        (query.session, query.after, query.before, *query.types, query.limit + 1),
+    )
+    rows: list[EventRow] = []
+    size, has_more = 0, False
+    for row in cursor:
+        size += len(row[2])
+        if len(rows) == query.limit or (rows and size > query.max_bytes):
+            has_more = True
+            break
+        rows.append(EventRow(*row))
+    cursor.close()
     if query.newest:
         rows.reverse()
     return EventPage(rows, has_more)

@@ -1,7 +1,8 @@
 """How a commit becomes rows. Runs in the writer's thread; knows SQL and nothing of the loop.
 
 No savepoints while all goes well: they halve the rate. When one commit of a
-group fails, the group is replayed with savepoints and only that one fails.
+group fails, for whatever reason, the group is replayed with savepoints and only
+that one fails.
 """
 
 import sqlite3
@@ -21,14 +22,14 @@ _ERASE_KIND = "UPDATE texts SET body = NULL WHERE session = ? AND kind = ? AND b
 _WORDS = ("details", "chunk", "answer")
 
 
-def write(commits: Sequence[Commit], connection: sqlite3.Connection) -> list[sqlite3.Error | None]:
+def write(commits: Sequence[Commit], connection: sqlite3.Connection) -> list[Exception | None]:
     """Store the commits in one transaction; the fault of each, None for those that are durable."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         for commit in commits:
             _apply(connection, commit)
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except Exception as error:
         _roll_back(connection)
         return [error] if len(commits) == 1 else _write_apart(commits, connection)
     return [None] * len(commits)
@@ -48,24 +49,24 @@ def touch(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {version}")
 
 
-def _write_apart(commits: Sequence[Commit], connection: sqlite3.Connection) -> list[sqlite3.Error | None]:
-    faults: list[sqlite3.Error | None] = []
+def _write_apart(commits: Sequence[Commit], connection: sqlite3.Connection) -> list[Exception | None]:
+    faults: list[Exception | None] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
         for commit in commits:
             faults.append(_try_one(connection, commit))
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except Exception as error:
         _roll_back(connection)
         return [error] * len(commits)
     return faults
 
 
-def _try_one(connection: sqlite3.Connection, commit: Commit) -> sqlite3.Error | None:
+def _try_one(connection: sqlite3.Connection, commit: Commit) -> Exception | None:
     connection.execute("SAVEPOINT one")
     try:
         _apply(connection, commit)
-    except sqlite3.Error as error:
+    except Exception as error:
         connection.execute("ROLLBACK TO one")
         return error
     finally:

@@ -1,0 +1,59 @@
+"""The Python client of a gateway.
+
+    from gateway.client import connect
+    from rpc_schema.notifications import Delta
+
+    async with connect() as gw:
+        async for update in gw.chat("echo", "Hello"):
+            if isinstance(update, Delta) and update.kind == "text":
+                print(update.text, end="")
+
+`call` takes the methods of `rpc_schema` or any method by name, `subscribe`
+follows a session while the connection lasts, `follow` comes back by itself.
+What the gateway answers with an error is raised as its class of
+`rpc_schema.errors`; what kept an answer from coming is a `ClientError`.
+"""
+
+from rpc_schema.errors import RpcError, Unauthenticated
+from rpc_schema.subscriptions import Since
+
+from .catchup import LogReplaced
+from .chat import Chat, ChatUpdate
+from .client import GatewayClient, connect, follow
+from .errors import (
+    ClientError,
+    ConnectionLost,
+    GatewayRefused,
+    GatewayUnreachable,
+    SubscriptionClosed,
+    SubscriptionLagged,
+    UnexpectedMessage,
+)
+from .following import Following, FollowUpdate
+from .frames import Notice
+from .opening import DEFAULT_URL
+from .subscription import Subscription
+
+__all__ = [
+    "DEFAULT_URL",
+    "Chat",
+    "ChatUpdate",
+    "ClientError",
+    "ConnectionLost",
+    "FollowUpdate",
+    "Following",
+    "GatewayClient",
+    "GatewayRefused",
+    "GatewayUnreachable",
+    "LogReplaced",
+    "Notice",
+    "RpcError",
+    "Since",
+    "Subscription",
+    "SubscriptionClosed",
+    "SubscriptionLagged",
+    "Unauthenticated",
+    "UnexpectedMessage",
+    "connect",
+    "follow",
+]
