@@ -153,8 +153,8 @@ def _words(info: inspect.Type) -> str:
             words = " or ".join(json.dumps(value) for value in values)
         case inspect.ListType():
             words = "a list of strings"
-        case inspect.StrType(pattern=str(pattern)):
-            words = f"a string that matches {pattern}"
+        case inspect.StrType(pattern=str()):
+            words = "at most 64 of a-z, 0-9 and `_.-`"
         case inspect.StrType(min_length=int()):
             words = "a string that is not empty"
         case inspect.StrType():
