@@ -198,11 +198,12 @@ class TurnRun:
 
     def since(self, text: int, reasoning: int) -> list[Delta]:
         """What came after these offsets, one delta a kind."""
-        deltas = []
-        for kind, offset in (("reasoning", reasoning), ("text", text)):
-            if piece := self._whole(kind)[offset:]:  # type: ignore[arg-type]  # the two kinds
-                deltas.append(Delta(turn=self.turn, kind=kind, offset=offset, text=piece))  # type: ignore[arg-type]
-        return deltas
+        known: dict[Kind, int] = {"reasoning": reasoning, "text": text}
+        return [
+            Delta(turn=self.turn, kind=kind, offset=offset, text=piece)
+            for kind, offset in known.items()
+            if (piece := self._whole(kind)[offset:])
+        ]
 
     def _say(self, kind: Kind, piece: str, call_id: str | None = None) -> None:
         if self.ending is not None or self.is_cut or not piece:
