@@ -33,16 +33,14 @@ class Http:
     async def answer(self, request: Request) -> Response | None:
         """The response, or None where the WebSocket handshake should go on."""
         path = _path_of(request.path)
-        response = self._refusal(request, path)
+        response = self._refuse_caller(request.headers) or self._refuse_request(request.method, path)
         if response is None and path != SOCKET_PATH:
             response = respond(*await self._pages[path]())
         if response is not None and request.method == "HEAD":
             response.body = b""
         return response
 
-    def _refusal(self, request: Request, path: str) -> Response | None:
-        """Why the request is not served, if it is not."""
-        headers = request.headers
+    def _refuse_caller(self, headers: Headers) -> Response | None:
         hosts = headers.get_all("Host")
         if not is_own_host(hosts, self._public_hosts):
             return _refuse(HTTPStatus.FORBIDDEN, "This Host is not one of the gateway's; name it in public_hosts.")
@@ -50,12 +48,15 @@ class Http:
             return _refuse(HTTPStatus.FORBIDDEN, "This Origin may not use the gateway; name it in allowed_origins.")
         if headers.get_all("Authorization"):
             return _refuse(HTTPStatus.UNAUTHORIZED, "These credentials are not valid.", ("WWW-Authenticate", "Bearer"))
-        if request.method not in ("GET", "HEAD"):
+        return None
+
+    def _refuse_request(self, method: str, path: str) -> Response | None:
+        if method not in ("GET", "HEAD"):
             sentence = "Use GET or HEAD; methods are called on the socket."
             return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, sentence, ("Allow", "GET, HEAD"))
         if path != SOCKET_PATH and path not in self._pages:
             return _refuse(HTTPStatus.NOT_FOUND, "There is nothing here; the socket is at /rpc.")
-        if path == SOCKET_PATH and request.method == "HEAD":
+        if path == SOCKET_PATH and method == "HEAD":
             return _refuse(HTTPStatus.UPGRADE_REQUIRED, "This is a WebSocket.", ("Upgrade", "websocket"))
         return None
 

@@ -93,14 +93,15 @@ def check_open(state: SessionState, policy: Policy) -> None:
 
 def expire(state: SessionState, policy: Policy, now_ms: int) -> list[ev.AnyEvent]:
     """The end of a session whose time is up; nothing before that, or while a turn holds it off."""
-    if state.lifecycle not in ("live", "idle") or state.deleted_at is not None or now_ms < deadline_ms(state, policy):
+    deadline, cap = deadline_ms(state, policy), cap_ms(state, policy)
+    if state.lifecycle not in ("live", "idle") or state.deleted_at is not None or now_ms < deadline:
         return []
-    if cap_ms(state, policy) <= now_ms:
-        reason: Any = "max_duration"
-    elif state.turn is not None:
-        return []
+    if state.turn is None and deadline < cap:  # it came first, however late this is
+        reason: Any = "idle_timeout" if policy.auto_renew else "expired"
+    elif cap <= now_ms:
+        reason = "max_duration"
     else:
-        reason = "idle_timeout" if policy.auto_renew else "expired"
+        return []
     return [ev.SessionStateChanged(from_=state.lifecycle, to="ended", reason=reason)]
 
 

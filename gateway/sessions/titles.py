@@ -3,6 +3,7 @@
 import regex
 
 LENGTH = 60
+LONGEST = LENGTH * 40  # code points: what people see as one character may have any number
 
 
 def from_message(content: str) -> str | None:
@@ -10,12 +11,14 @@ def from_message(content: str) -> str | None:
 
     A character is a grapheme cluster (UAX #29): what a person sees as one is never cut.
     """
-    line = " ".join(_printable(content[: LENGTH * 40]).split())
-    graphemes = regex.findall(r"\X", line)
-    if len(graphemes) <= LENGTH:
+    line = " ".join(_printable(content).split())
+    graphemes = regex.findall(r"\X", line[:LONGEST])
+    if len(line) <= LONGEST and len(graphemes) <= LENGTH:
         return line or None
+    if len(graphemes) <= LENGTH:
+        graphemes = graphemes[:1] + graphemes[1:-1]  # the last may go on
     cut = "".join(graphemes[:LENGTH])
-    at_word = cut.rpartition(" ")[0] if graphemes[LENGTH] != " " else cut
+    at_word = cut if line[len(cut)] == " " else cut.rpartition(" ")[0]
     return (at_word if len(at_word) > len(cut) // 2 else cut).rstrip() + "…"
 
 

@@ -72,9 +72,11 @@ def chat_messages(events: Iterable[ev.AnyEvent]) -> Iterable[ChatMessage]:
     A user message stands where its turn began, not where it queued; every tool
     call is followed by its result, made up where there is none; nothing is empty.
     """
+    log = list(events)
+    results = {(event.turn, event.call_id): event for event in log if isinstance(event, ev.ToolResult)}
     waiting: dict[str | None, ev.MessageUser] = {}
     step = _Step()
-    for event in events:
+    for event in log:
         match event:
             case ev.MessageUser():
                 waiting[event.turn] = event
@@ -89,11 +91,12 @@ def chat_messages(events: Iterable[ev.AnyEvent]) -> Iterable[ChatMessage]:
                 yield from step.take()
                 step.content = event.content
             case ev.ToolCall():
-                if step.results:
+                if step.is_answered:
                     yield from step.take()
-                step.calls.append(ToolUse(call_id=event.call_id, name=event.name, input=event.input))
+                use = ToolUse(call_id=event.call_id, name=event.name, input=event.input)
+                step.calls.append((use, results.get((event.turn, event.call_id))))
             case ev.ToolResult():
-                step.results[event.call_id] = event
+                step.is_answered = True
             case _:
                 pass
     yield from step.take()
@@ -104,16 +107,15 @@ class _Step:
 
     def __init__(self) -> None:
         self.content = ""
-        self.calls: list[ToolUse] = []
-        self.results: dict[str, ev.ToolResult] = {}
+        self.calls: list[tuple[ToolUse, ev.ToolResult | None]] = []
+        self.is_answered = False
 
     def take(self) -> Iterable[ChatMessage]:
         """The messages of this step, if there are any; then it is empty again."""
         if self.content or self.calls:
-            yield AssistantMessage(self.content, tuple(self.calls))
-        for call in self.calls:
-            result = self.results.get(call.call_id)
-            yield ToolMessage(call.call_id, _as_text(result) if result is not None else _UNANSWERED)
+            yield AssistantMessage(self.content, tuple(use for use, _ in self.calls))
+        for use, result in self.calls:
+            yield ToolMessage(use.call_id, _as_text(result) if result is not None else _UNANSWERED)
         self.__init__()  # type: ignore[misc]  # begin anew
 
 
