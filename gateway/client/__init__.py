@@ -33,6 +33,7 @@ from .following import Following, FollowUpdate
 from .frames import Notice
 from .opening import DEFAULT_URL
 from .subscription import Subscription
+from .updates import Updates
 
 __all__ = [
     "DEFAULT_URL",
@@ -54,6 +55,7 @@ __all__ = [
     "SubscriptionLagged",
     "Unauthenticated",
     "UnexpectedMessage",
+    "Updates",
     "connect",
     "follow",
 ]

@@ -25,10 +25,11 @@ class ClientError(Exception):
 
 
 class GatewayUnreachable(ClientError):
-    """Nothing that answers is a gateway; start one with `gateway serve`."""
+    """Nothing that answers is a gateway."""
 
     def __init__(self, url: str, reason: str, *, is_temporary: bool = True) -> None:
-        super().__init__(f"No gateway answers at {url}: {reason}; start one with `gateway serve`.")
+        advice = "; start one with `gateway serve`" if is_temporary else ""
+        super().__init__(f"No gateway answers at {url}: {reason}{advice}.")
         self.url, self.reason, self.is_temporary = url, reason, is_temporary
 
 

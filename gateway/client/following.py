@@ -60,7 +60,8 @@ class Following:
     may be missing once the turn has ended.
 
     `since` is the last event that was given, None before there was one; keep it
-    to go on in another process. Iterating again goes on after it, too.
+    to go on in another process. Iterating again goes on after it, too. The loop
+    may be left at any time; `Updates.aclose` waits until all is closed.
 
     The first connection must succeed, so that a wrong address is an error at
     once; after that it comes back for ever, where coming back can help. Ends

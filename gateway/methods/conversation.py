@@ -30,12 +30,12 @@ async def send(call: Call, params: wire.SendParams) -> wire.SendResult:
         call.hold(topic)
     once = services.idempotency.repeatable(call.principal, wire.SEND.name, params.key, params)
     async with services.lanes.enter(topic) as lane:
-        if lane.state is None or lane.state.deleted_at is not None:
-            await _make(call, lane, params)
-        state = await call.inside(lane, "write")
         result = await services.idempotency.earlier(once, wire.SendResult, _never)
         if params.subscribe:
             call.check_subscriptions()
+        if result is None and (lane.state is None or lane.state.deleted_at is not None):
+            await _make(call, lane, params)
+        state = await call.inside(lane, "write")
         if result is None:
             result = await _accept(call, lane, state, params, once)
         if params.subscribe:

@@ -28,8 +28,8 @@ def follow(call: Call, lane: Lane, after: int, *, deltas: bool, snapshot: Runnin
         services.lanes.unpin(lane)
 
     services.lanes.pin(lane)
-    epoch = lane.session.epoch
+    session, epoch = lane.session.id, lane.session.epoch
     subscription = Subscription(id, lane.topic, epoch, peer.outbox, deltas=deltas, prev=after, ended=ended)
     peer.subscriptions[id] = subscription
-    call.afterwards(lambda: peer.spawn(services.following.catch_up(subscription, lane, snapshot)))
+    call.afterwards(lambda: peer.spawn(services.following.catch_up(subscription, session, lane, snapshot)))
     return subscription

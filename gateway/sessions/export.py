@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from gateway.storage.base import EventQuery
 from rpc_schema.errors import InvalidCursor
+from rpc_schema.types import Seq
 
 from .state import SessionState
 from .transcript import PAGE_BYTES, PAGE_EVENTS, Transcript
@@ -30,9 +31,9 @@ class Place(Struct, array_like=True):
     keys: str
     index: int
     epoch: str
-    cleared_to: int
-    after: int
-    to: int
+    cleared_to: Seq
+    after: Seq
+    to: Seq
     header: bytes
 
 
@@ -105,11 +106,13 @@ def open_cursor(cursor: str, keys: Sequence[str]) -> Place:
     Raises:
         InvalidCursor: it is not a cursor of an export of these keys.
     """
+    unpacker = zlib.decompressobj()
     try:
-        packed = base64.urlsafe_b64decode(cursor)
-        place = msgspec.msgpack.decode(zlib.decompressobj().decompress(packed, _CURSOR_MOST), type=Place)
+        place = msgspec.msgpack.decode(unpacker.decompress(base64.urlsafe_b64decode(cursor), _CURSOR_MOST), type=Place)
     except (binascii.Error, zlib.error, ValueError) as error:
         raise InvalidCursor(reason="it is not a cursor of this gateway") from error
+    if not unpacker.eof:
+        raise InvalidCursor(reason="a part of it is missing")
     if place.keys != name_keys(keys) or not 0 <= place.index < len(keys):
         raise InvalidCursor(reason="it belongs to an export of other keys")
     return place

@@ -10,8 +10,9 @@ from rpc_schema import events as ev
 from . import state as states
 from .journal import Journal
 from .lanes import Lane, Lanes
-from .running import NO_USAGE, Chunk, unanswered
-from .state import RunningTurn
+from .running import NO_USAGE, Chunk, rest_of, unanswered
+from .state import RunningTurn, SessionState
+from .transcript import Transcript, decode_event
 from .turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -36,8 +37,7 @@ async def recover(store: Store, lanes: Lanes, journal: Journal, turns: Turns, cl
 
 
 async def _end_cut(store: Store, journal: Journal, lane: Lane, turn: RunningTurn, clock: Clock) -> None:
-    chunks = [_decode_chunk(chunk) for chunk in await store.chunks(lane.session.id)]
-    said = "".join(chunk.text for chunk in chunks if chunk.turn == turn.id)
+    said = await _unlogged(store, lane.session, turn)
     events = unanswered(turn.id, turn.open_calls, lambda _: 0)
     if turn.generation_started_at is not None:
         duration = max(clock.now_ms() - turn.generation_started_at, 0)
@@ -46,3 +46,11 @@ async def _end_cut(store: Store, journal: Journal, lane: Lane, turn: RunningTurn
     message = "The gateway was restarted while the agent was answering."
     events.append(ev.TurnFailed(turn=turn.id, code="gateway_restarted", message=message))
     await journal.append(lane, *events, drop_chunks=True)
+
+
+async def _unlogged(store: Store, state: SessionState, turn: RunningTurn) -> str:
+    """What the turn had said after its last message."""
+    rows = await Transcript(store).everything(state.id, turn.seq, state.head, ("message.assistant",))
+    messages = [event for event in map(decode_event, (row.body for row in rows)) if event.turn == turn.id]
+    logged = sum(len(message.content) for message in messages if isinstance(message, ev.MessageAssistant))
+    return rest_of(map(_decode_chunk, await store.chunks(state.id)), turn.id, logged)

@@ -7,6 +7,7 @@ still says has any effect.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -23,6 +24,7 @@ from rpc_schema.subscriptions import RunningTurn as Snapshot
 from rpc_schema.types import FinishReason, Usage
 
 SAVE_EVERY_S = 0.25
+MOST_TOKENS = 10**12
 Kind = Literal["text", "reasoning", "tool_input"]
 Events = list[ev.AnyEvent]
 Record = Callable[["TurnRun", Callable[[], Events]], Awaitable[None]]
@@ -33,9 +35,10 @@ NO_USAGE = Usage(input_tokens=0, output_tokens=0, cache_read_tokens=0, cache_wri
 
 
 class Chunk(msgspec.Struct):
-    """A piece of a running turn's text, as it is kept against a crash."""
+    """A piece of a running turn's text, as it is kept against a crash; `offset` as in deltas."""
 
     turn: str
+    offset: int
     text: str
 
 
@@ -122,10 +125,10 @@ class TurnRun:
         """Say what the running generation has used so far."""
         if self._generation is not None and self.ending is None:
             self._generation.usage = Usage(
-                input_tokens=input_tokens,
-                output_tokens=output_tokens,
-                cache_read_tokens=cache_read_tokens,
-                cache_write_tokens=cache_write_tokens,
+                input_tokens=_tokens(input_tokens),
+                output_tokens=_tokens(output_tokens),
+                cache_read_tokens=_tokens(cache_read_tokens),
+                cache_write_tokens=_tokens(cache_write_tokens),
             )
 
     async def generation(self, *, provider: str, model: str) -> None:
@@ -238,9 +241,17 @@ class TurnRun:
         self._timer = None
         text = self._whole("text")
         if self._saved < len(text):
-            chunk = msgspec.json.encode(Chunk(self.turn, text[self._saved :]))
-            self._saved = len(text)
-            self._save(self.session, chunk).add_done_callback(_report)
+            offset, self._saved = self._saved, len(text)
+            chunk = msgspec.json.encode(Chunk(self.turn, offset, text[offset:]))
+            self._save(self.session, chunk).add_done_callback(partial(self._kept, offset))
+
+    def _kept(self, offset: int, saved: asyncio.Future[None]) -> None:
+        """See whether it was stored; if not, it goes with the next piece."""
+        try:
+            saved.result()
+        except (StoreFault, asyncio.CancelledError) as error:
+            self._saved = min(self._saved, offset)
+            log.warning("partial_not_saved", error=str(error))
 
     def _whole(self, kind: Kind) -> str:
         pieces = self._said[kind]
@@ -265,6 +276,11 @@ class TurnRun:
 
     def _open_ms(self, call_id: str) -> int:
         return round((self._clock.monotonic() - self._open_calls[call_id]) * 1000)
+
+
+def _tokens(count: int) -> int:
+    """A count that can be added up for ever, whatever a provider says."""
+    return min(max(count, 0), MOST_TOKENS)
 
 
 def outcome_of(events: Iterable[ev.AnyEvent]) -> Outcome:
@@ -295,8 +311,11 @@ def unanswered(turn: str, calls: Iterable[str], duration_ms: Callable[[str], int
     ]
 
 
-def _report(saved: asyncio.Future[None]) -> None:
-    try:
-        saved.result()
-    except (StoreFault, asyncio.CancelledError) as error:
-        log.warning("partial_not_saved", error=str(error))
+def rest_of(chunks: Iterable[Chunk], turn: str, offset: int) -> str:
+    """What a turn said after an offset, from its chunks; some of them may say the same."""
+    said = ""
+    for chunk in sorted((chunk for chunk in chunks if chunk.turn == turn), key=lambda chunk: chunk.offset):
+        known = offset + len(said) - chunk.offset
+        if known >= 0:
+            said += chunk.text[known:]
+    return said

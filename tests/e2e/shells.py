@@ -33,7 +33,7 @@ class Shell:
             timeout=WAIT_S,
             check=False,
         )
-        assert done.returncode == exit_code, done
+        assert done.returncode == exit_code, (done.args, done.stdout[-500:], done.stderr)
         return done
 
     def json(self, *args: str) -> Any:
@@ -80,6 +80,16 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
+
+    def press_until_end(self, key: str) -> int:
+        """A key again and again, as people do: Python's input() misses a Ctrl-C that comes just before it listens."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            self.type(key)
+            try:
+                return self.process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                assert time.monotonic() < deadline
 
     def end(self) -> int:
         return self.process.wait(WAIT_S)

@@ -105,10 +105,7 @@ def test_ctrl_c_at_the_prompt_leaves(shell: Shell) -> None:
     """Quietly, and it was no failure."""
     with Terminal(shell, "chat") as terminal:
         terminal.until("> ")
-        terminal.type("half a mess")
-        terminal.until("half a mess")
-        terminal.type("\x03")
-        assert terminal.end() == 0
+        assert terminal.press_until_end("\x03") == 0
 
 
 def test_ctrl_c_in_a_pipe_stops_the_answer(shell: Shell) -> None:

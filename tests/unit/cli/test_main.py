@@ -8,7 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from gateway import __version__
+from gateway import __version__, client
+from gateway.cli import options
 from gateway.cli.main import cli
 
 HEAVY = ["aiohttp", "aiosqlite", "jsonrpcserver", "structlog", "websockets", "msgspec", "asyncio"]
@@ -51,6 +52,11 @@ def test_every_command_explains_itself(command: str) -> None:
     result = run(*command.split(), "-h")
     assert result.exit_code == 0
     assert result.output.startswith(f"Usage: gateway {command}")
+
+
+def test_the_command_line_calls_where_the_client_does() -> None:
+    """The address is written twice, so that --help need not import the client."""
+    assert options.DEFAULT_URL == client.DEFAULT_URL
 
 
 def test_the_version() -> None:
