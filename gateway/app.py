@@ -126,6 +126,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         await _build(gateway, settings, store, clock, stack)
         await _listen(gateway, settings, store, stack)
         gateway.status = "ok"
+        for agent, reason in gateway.roster.unavailable().items():
+            log.warning("agent_unavailable", agent=agent, reason=reason)
         log.info("gateway_started", instance=gateway.id, host=gateway.host, port=gateway.port)
         yield gateway
     log.info("gateway_stopped", instance=gateway.id)

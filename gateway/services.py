@@ -214,6 +214,12 @@ class Call:
         if not allows(self.principal, resource, permission):
             raise errors.Forbidden(required=f"the scope {NEEDED_SCOPE[permission]}")
 
+    async def caught_up(self, topic: Topic) -> None:
+        """Wait until all that this connection follows of a session has been sent to it."""
+        for subscription in list(self.peer.subscriptions.values()):
+            if subscription.topic == topic:
+                await subscription.live.wait()
+
     def check_serving(self) -> None:
         """Refuse new work while the gateway is going away."""
         if self.services.instance.status == "draining":

@@ -8,6 +8,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+Origin = Annotated[str, Meta(pattern=r"^https?://[^/@\s]+$(?!\n)", title="origins such as https://chat.example.com")]
+HostName = Annotated[
+    str, Meta(pattern=r"^([A-Za-z0-9._-]+|[0-9a-fA-F:.]+)$(?!\n)", title="names without scheme and port")
+]
+
 
 class _Section(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A table of the file."""
@@ -22,10 +27,12 @@ class ServerSettings(_Section, kw_only=True, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8765
     data_dir: Annotated[str, Meta(min_length=1, description="Directory of the store, made with mode 0700.")] = "./data"
     allowed_origins: Annotated[
-        list[str],
+        list[Origin],
         Meta(description="Origins that browsers may come from, besides its own: scheme, host and port, exactly."),
     ] = []
-    public_hosts: Annotated[list[str], Meta(description="Names the gateway may be reached by, besides loopback.")] = []
+    public_hosts: Annotated[
+        list[HostName], Meta(description="Names the gateway may be reached by, besides loopback.")
+    ] = []
     shutdown_grace_s: Annotated[
         float, Meta(ge=0, le=3600, description="Seconds that running turns get to finish on SIGTERM.")
     ] = 30.0
@@ -126,6 +133,7 @@ class AgentSettings(_Section, kw_only=True, frozen=True):
         str,
         Meta(
             pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$(?!\n)",
+            title="at most 64 of a-z, 0-9 and `_.-`",
             description="The word that sessions name it by: lower-case letters, digits, `_.-`.",
         ),
     ]

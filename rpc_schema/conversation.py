@@ -84,8 +84,7 @@ SEND = Method(
     result=SendResult,
     summary="Send a message; the answer comes once it is durable, or at the turn's end with `wait`.",
     errors=(
-        errors.SessionNotFound,
-        errors.SessionDeleted,
+        *errors.REACHING_A_SESSION,
         errors.SessionExpired,
         errors.SessionEnded,
         errors.SessionArchived,
@@ -94,12 +93,10 @@ SEND = Method(
         errors.ContentTooLarge,
         errors.MetadataTooLarge,
         errors.AgentNotFound,
-        errors.Forbidden,
         errors.SessionLimit,
         errors.ShuttingDown,
         errors.IdempotencyConflict,
         errors.TooManySubscriptions,
-        errors.StoreUnavailable,
     ),
 )
 STOP = Method(
@@ -107,7 +104,7 @@ STOP = Method(
     params=StopParams,
     result=StopResult,
     summary="Stop a turn; what it said and did until then is kept.",
-    errors=(errors.SessionNotFound, errors.SessionDeleted, errors.StoreUnavailable),
+    errors=errors.REACHING_A_SESSION,
     past_limits=True,
 )
 METHODS = (SEND, STOP)

@@ -156,20 +156,23 @@ STATUS = Method(
     params=StatusParams,
     result=StatusResult,
     summary="Read a session's summary, metadata, policy, usage and newest messages.",
-    errors=(errors.SessionNotFound, errors.SessionDeleted),
+    errors=errors.REACHING_A_SESSION,
 )
 HISTORY = Method(
     name="session.history",
     params=HistoryParams,
     result=HistoryResult,
     summary="Read a session's log, page by page.",
-    errors=(errors.SessionNotFound, errors.SessionDeleted, errors.StoreUnavailable),
+    errors=errors.REACHING_A_SESSION,
 )
 EXPORT = Method(
     name="session.export",
     params=ExportParams,
     result=ExportResult,
     summary="Export sessions as JSON Lines with a checksum.",
-    errors=(errors.SessionNotFound, errors.SessionDeleted, errors.InvalidCursor, errors.StoreUnavailable),
+    errors=(
+        *errors.REACHING_A_SESSION,
+        errors.InvalidCursor,
+    ),
 )
 METHODS = (LIST, STATUS, HISTORY, EXPORT)

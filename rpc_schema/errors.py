@@ -6,7 +6,7 @@ and stacks never travel.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
@@ -39,12 +39,12 @@ class RpcError(Exception):
     def message(self) -> str:
         """One sentence for people: what is wrong and what to do."""
         text = (type(self).__doc__ or "").splitlines()[0]
-        return text.format(**{name: getattr(self, name) for name in _field_names(type(self))})
+        return text.format(**{field.name: getattr(self, field.name) for field in _fields(type(self))})
 
     @property
     def data(self) -> dict[str, Any]:
         """What the wire carries in `error.data`."""
-        members = {camel(name): getattr(self, name) for name in _field_names(type(self))}
+        members = {camel(field.name): getattr(self, field.name) for field in _fields(type(self))}
         return {"code": self.code, "retryable": self.retryable} | {k: v for k, v in members.items() if v is not None}
 
     def to_wire(self) -> ErrorObject:
@@ -281,6 +281,10 @@ class UnknownError(RpcError, number=0, code="unknown"):
         return self.error.data
 
 
+REACHING_A_SESSION = (InvalidKey, SessionNotFound, SessionDeleted, Forbidden, StoreUnavailable)
+"""What any method that names a session can answer."""
+
+
 def every_error() -> Iterator[type[RpcError]]:
     """All errors that the gateway answers with, in the order of this page."""
     yield from (error for error in _by_code.values() if error is not UnknownError)
@@ -288,12 +292,13 @@ def every_error() -> Iterator[type[RpcError]]:
 
 def from_wire(error: ErrorObject) -> RpcError:
     """The exception that a client raises for an answer's `error`."""
-    cls = _by_code.get(error.data.get("code", ""))
-    if cls is not None:
-        known = {name: error.data.get(camel(name)) for name in _field_names(cls)}
-        return cls(**known)
+    cls = _by_code.get(error.data.get("code", ""), UnknownError)
+    if cls is not UnknownError:
+        given = {field.name: error.data.get(camel(field.name)) for field in _fields(cls)}
+        if all(given[field.name] is not None or field.default is None for field in _fields(cls)):
+            return cls(**given)
     return UnknownError(error)
 
 
-def _field_names(cls: type[RpcError]) -> list[str]:
-    return [f.name for f in fields(cls)]  # type: ignore[arg-type]  # every subclass is a dataclass
+def _fields(cls: type[RpcError]) -> tuple[Field[Any], ...]:
+    return fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass

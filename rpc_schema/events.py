@@ -81,7 +81,7 @@ class ToolResult(Event, tag="tool.result", kw_only=True):
     """What the tool gave back, or `error` with why it could not."""
 
     call_id: str
-    output: Any
+    output: Any = None
     error: str | None = None
     duration_ms: int
 

@@ -122,12 +122,10 @@ UPDATE = Method(
     result=SessionResult,
     summary="Change title, pin, labels or metadata.",
     errors=(
-        errors.SessionNotFound,
-        errors.SessionDeleted,
+        *errors.REACHING_A_SESSION,
         errors.SessionArchived,
         errors.RevisionMismatch,
         errors.MetadataTooLarge,
-        errors.StoreUnavailable,
     ),
 )
 RESET = Method(
@@ -137,12 +135,10 @@ RESET = Method(
     bulk_result=BulkResult,
     summary="Clear the history and the queue, from every read and from the disk; a running turn is stopped first.",
     errors=(
-        errors.SessionNotFound,
-        errors.SessionDeleted,
+        *errors.REACHING_A_SESSION,
         errors.SessionArchived,
         errors.RevisionMismatch,
         errors.IdempotencyConflict,
-        errors.StoreUnavailable,
     ),
 )
 DELETE = Method(
@@ -152,11 +148,9 @@ DELETE = Method(
     bulk_result=BulkResult,
     summary="Delete the session and its history for good; a running turn is stopped first.",
     errors=(
-        errors.SessionNotFound,
-        errors.SessionDeleted,
+        *errors.REACHING_A_SESSION,
         errors.RevisionMismatch,
         errors.IdempotencyConflict,
-        errors.StoreUnavailable,
     ),
 )
 METHODS = (CREATE, UPDATE, RESET, DELETE)

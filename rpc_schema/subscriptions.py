@@ -71,10 +71,8 @@ SUBSCRIBE = Method(
     result=SubscribeResult,
     summary="Follow a session: answer, replay since a seq, then live, without a gap or a repeat.",
     errors=(
-        errors.SessionNotFound,
-        errors.SessionDeleted,
+        *errors.REACHING_A_SESSION,
         errors.TooManySubscriptions,
-        errors.StoreUnavailable,
     ),
 )
 UNSUBSCRIBE = Method(

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-_ONE_LINE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$(?!\n)"
+_SOMETHING = r"^(?=.*\S)" + _ONE_LINE[1:]
 
 Instant = Annotated[str, Meta(description="RFC 3339 in UTC with milliseconds.", examples=["2026-11-20T09:30:00.123Z"])]
 Key = Annotated[
@@ -28,7 +29,7 @@ Title = Annotated[
         description="One line, no control characters.",
     ),
 ]
-Word = Annotated[str, Meta(min_length=1, max_length=128, pattern=_ONE_LINE)]
+Word = Annotated[str, Meta(min_length=1, max_length=128, pattern=_SOMETHING)]
 IdempotencyKey = Annotated[
     str, Meta(min_length=1, max_length=128, description="A repeat within 24 h gets the first call's answer.")
 ]

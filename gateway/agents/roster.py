@@ -52,6 +52,11 @@ class Roster:
         """All agents, sorted."""
         return sorted(self._agents)
 
+    def unavailable(self) -> dict[str, str]:
+        """Agents that cannot take turns now, and why."""
+        reasons = {id: agent.unavailable() for id, agent in self._agents.items()}
+        return {id: reason for id, reason in reasons.items() if reason is not None}
+
     def name(self, id: str) -> str:
         """What people call it."""
         settings = self._settings.get(id)

@@ -7,6 +7,7 @@ say in `file` and `environment`, what only settings together can get wrong
 in `checks`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -154,6 +155,8 @@ def _masked(value: Any) -> Any:
             return {key: "***" if key.lower().endswith(_SECRETS) else _masked(member) for key, member in value.items()}
         case list():
             return [_masked(item) for item in value]
+        case str():
+            return re.sub(r"(?<=://)[^/@]+(?=@)", "***", value)
         case _:
             return value
 

@@ -77,7 +77,9 @@ def _policy(policy: _Effective) -> Iterator[str]:
 
 def _agent(agent: AgentSettings, sources: Mapping[str, str]) -> Iterator[str]:
     def named(key: str) -> str:
-        return f"agents.{agent.id}.{key} ({sources[f'agents.{agent.id}.{key}']})"
+        place = f"agents.{agent.id}"
+        source = sources[f"{place}.{key}"]
+        return f"{place}.{key} ({sources[f'{place}.kind'] if source == 'default' else source})"
 
     if agent.kind == "openai" and not agent.model:
         yield f"{named('model')} must be set: kind openai has no model of its own"

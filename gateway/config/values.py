@@ -42,7 +42,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     @property
     def allowed(self) -> str:
         """What it takes, as the rest of "it must be …"."""
-        words = _words(_plain(self.type))
+        words = _title(self.type) or _words(_plain(self.type))
         return f'{words}, or "none"' if self.is_nullable else words
 
     def accept(self, value: Any) -> Any:
@@ -141,6 +141,13 @@ def _plain(annotation: Any) -> inspect.Type:
     return info.type if isinstance(info, inspect.Metadata) else info
 
 
+def _title(annotation: Any) -> str | None:
+    """The words that a type brings with it."""
+    info = annotation if isinstance(annotation, inspect.Type) else inspect.type_info(annotation)
+    found = (info.extra_json_schema or {}).get("title") if isinstance(info, inspect.Metadata) else None
+    return str(found) if found is not None else None
+
+
 def _words(info: inspect.Type) -> str:
     match info:
         case inspect.BoolType():
@@ -151,10 +158,8 @@ def _words(info: inspect.Type) -> str:
             words = "a number" + _range(info)
         case inspect.LiteralType(values=values):
             words = " or ".join(json.dumps(value) for value in values)
-        case inspect.ListType():
-            words = "a list of strings"
-        case inspect.StrType(pattern=str()):
-            words = "at most 64 of a-z, 0-9 and `_.-`"
+        case inspect.ListType(item_type=item):
+            words = f"a list of {_title(item) or 'strings'}"
         case inspect.StrType(min_length=int()):
             words = "a string that is not empty"
         case inspect.StrType():

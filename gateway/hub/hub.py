@@ -5,6 +5,7 @@ seq before) is spliced in, and subscriptions that agree in both share the very
 bytes. Delivery never waits: a `Sink` takes or buffers.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -32,16 +33,18 @@ class Sink(Protocol):
 class Subscription:
     """One client's wish to follow one session; `prev` is the seq of the last event it was sent.
 
-    `ended` is called once, when it is detached for whatever reason.
+    `live` is set once it gets what is published, or is closed. `ended` is called
+    once, when it is detached for whatever reason.
     """
 
-    __slots__ = ("_delta_head", "_event_head", "deltas", "ended", "id", "is_closed", "prev", "sink", "topic")
+    __slots__ = ("_delta_head", "_event_head", "deltas", "ended", "id", "is_closed", "live", "prev", "sink", "topic")
 
     def __init__(
         self, id: str, topic: Topic, epoch: str, sink: Sink, *, deltas: bool, prev: int, ended: Callable[[], None]
     ) -> None:
         self.id, self.topic, self.sink, self.deltas, self.prev = id, topic, sink, deltas, prev
         self.ended = ended
+        self.live = asyncio.Event()
         self.is_closed = False
         who = b'{"subscription":%b,"key":%b' % (_encode(id), _encode(topic[1]))
         self._event_head = _head(EVENT.name) + who + b',"epoch":%b,"prev":' % _encode(epoch)
@@ -66,12 +69,14 @@ class Hub:
     def attach(self, subscription: Subscription) -> None:
         """From now on it gets what is published."""
         self._by_topic.setdefault(subscription.topic, {})[subscription] = None
+        subscription.live.set()
 
     def detach(self, subscription: Subscription) -> None:
         """It gets nothing more; repeats are nothing."""
         if subscription.is_closed:
             return
         subscription.is_closed = True
+        subscription.live.set()
         followers = self._by_topic.get(subscription.topic)
         if followers is not None:
             followers.pop(subscription, None)

@@ -42,9 +42,11 @@ async def send(call: Call, params: wire.SendParams) -> wire.SendResult:
             result.subscription = subscribe_at(call, lane, state.head)
         ended = await services.turns.outcome(lane, result.turn, result.seq) if params.wait else None
     if ended is not None:
-        call.settle()  # what it subscribed to comes before this answer
+        call.settle()
         call.give_place_back()
-        _conclude(result, await ended)
+        if (outcome := await ended) is not None:
+            _conclude(result, outcome)
+        await call.caught_up(topic)
     return result
 
 

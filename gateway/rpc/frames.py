@@ -139,8 +139,17 @@ def _is_deeper(text: str, depth: int) -> bool:
     return False
 
 
+_PLACE = re.compile(r"(?P<reason>.*?) - at (?:`key` in )?`(?P<path>.*)`", re.DOTALL)
+_MEMBER = re.compile(r"Object (?:contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
+
+
 def reason_of(error: msgspec.ValidationError) -> tuple[str, str]:
     """The path and the reason in a msgspec message: "Expected `int` >= 1 - at `$.limit`"."""
     text = str(error)
-    reason, found, path = text.rpartition(" - at `")
-    return (path.rstrip("`")[:REASON_MOST], reason[:REASON_MOST]) if found else ("$", text[:REASON_MOST])
+    place = _PLACE.fullmatch(text)
+    reason, path = (place["reason"], place["path"]) if place is not None else (text, "$")
+    if (member := _MEMBER.fullmatch(reason)) is not None:
+        path = f"{path}.{member['name']}"
+    if "matching regex" in reason:
+        reason = "Expected one line of text without control characters"
+    return path[:REASON_MOST], reason[:REASON_MOST]

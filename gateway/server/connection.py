@@ -24,9 +24,10 @@ from gateway.services import Call, Services
 from rpc_schema import close_codes
 from rpc_schema.envelope import Id, Request
 from rpc_schema.errors import Cancelled, InvalidRequest, Overloaded, ResponseTooBig
+from rpc_schema.notifications import ClosedParams
 
 from .outbox import Outbox, text_frame
-from .socket import Socket
+from .socket import STALLED_GRACE_S, Socket
 
 BATCH_AT_ONCE = 8
 RETRY_AFTER_MS = 100
@@ -76,6 +77,14 @@ class Connection:
         """Take back a request in flight."""
         task = self._in_flight.get(id)
         return task is not None and task.cancel()
+
+    def end_subscriptions(self) -> None:
+        """The gateway goes away: say of each subscription where to go on."""
+        for subscription in list(self.subscriptions.values()):
+            farewell = ClosedParams(
+                subscription=subscription.id, reason="shutdown", last_seq=subscription.prev, resumable=True
+            )
+            self._services.hub.close(subscription, farewell)
 
     def close(self, code: int, reason: str) -> None:
         """Close once everything that was said is on its way."""
@@ -165,7 +174,7 @@ class Connection:
         """The client does not read: what waits for it here is dropped, it can come back and resume."""
         log.warning("client_too_slow", connection=self.id)
         self.outbox.close()
-        self._socket.start_closing(close_codes.TOO_SLOW, "too slow: reconnect and resume")
+        self._socket.start_closing(close_codes.TOO_SLOW, "too slow: reconnect and resume", STALLED_GRACE_S)
 
     async def _clean_up(self) -> None:
         self.outbox.close()

@@ -85,6 +85,7 @@ class Listener:
         """Take nobody new and let everybody go: 1001, within CLOSE_GRACE_S of silence."""
         self._server.close(close_connections=False)
         for connection, socket in list(self._connections.items()):
+            connection.end_subscriptions()
             connection.outbox.flush()
             connection.outbox.close()
             socket.start_closing(close_codes.GOING_AWAY, "shutting down")

@@ -15,6 +15,8 @@ from websockets.protocol import State
 
 WRITE_BUFFER_BYTES = 64 * 1024
 CLOSE_GRACE_S = 2.0
+STALLED_GRACE_S = 30.0
+"""A client that did not read may look again: then it shall learn why it was closed."""
 
 
 class Socket(ServerConnection):
@@ -43,6 +45,12 @@ class Socket(ServerConnection):
         super().connection_lost(exc)
         self.on_lost()
 
+    def send_data(self) -> None:
+        """Once a Close has been sent or answered nothing may follow it (RFC 6455 §5.5.1)."""
+        super().send_data()
+        if self.protocol.state in (State.CLOSING, State.CLOSED):
+            self.on_lost()
+
     def pause_writing(self) -> None:
         """The socket is full."""
         super().pause_writing()
@@ -53,12 +61,12 @@ class Socket(ServerConnection):
         super().resume_writing()
         self.on_writable(True)
 
-    def start_closing(self, code: int, reason: str) -> None:
-        """Say goodbye after all that was written, and let go in CLOSE_GRACE_S whatever the peer does."""
+    def start_closing(self, code: int, reason: str, grace_s: float = CLOSE_GRACE_S) -> None:
+        """Say goodbye after all that was written, and let go in `grace_s` whatever the peer does."""
         if self.protocol.state is State.OPEN:
             self.protocol.send_close(code, reason)
             self.send_data()
-            self.loop.call_later(CLOSE_GRACE_S, self.abort)
+            self.loop.call_later(grace_s, self.abort)
 
     def abort(self) -> None:
         """Drop the connection now."""

@@ -5,10 +5,12 @@ the log, then attached: the last look at the head and the attaching have no
 await between them, so there is no gap, no repeat and no buffer.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from gateway.hub.hub import Hub, Subscription
 from gateway.storage.base import EventQuery, EventRow
+from rpc_schema.errors import StoreUnavailable
 from rpc_schema.notifications import ClosedParams
 from rpc_schema.subscriptions import RunningTurn
 
@@ -16,6 +18,8 @@ from .lanes import Lane, Lanes
 from .state import SessionState
 from .transcript import PAGE_BYTES, PAGE_EVENTS, Transcript
 from .turns import Turns
+
+RETRY_S = 0.5
 
 
 class Broadcast:
@@ -40,31 +44,38 @@ class Following:
     def __init__(self, hub: Hub, lanes: Lanes, transcript: Transcript, turns: Turns) -> None:
         self._hub, self._lanes, self._transcript, self._turns = hub, lanes, transcript, turns
 
-    async def catch_up(self, subscription: Subscription, lane: Lane, snapshot: RunningTurn | None) -> None:
+    async def catch_up(
+        self, subscription: Subscription, session: int, lane: Lane, snapshot: RunningTurn | None
+    ) -> None:
         """Send everything after `subscription.prev`, then go live.
 
-        `lane` is pinned by the caller until the subscription ends. `snapshot` is
-        what the answer said of the running turn.
+        `session` is the one that was subscribed to: the key may be used again
+        meanwhile. `lane` is pinned by the caller until the subscription ends.
+        `snapshot` is what the answer said of the running turn.
         """
         while not subscription.is_closed:
             state = lane.state
-            if state is None or state.deleted_at is not None:
+            if state is None or state.id != session or state.deleted_at is not None:
                 return self._end_deleted(subscription)
             if subscription.prev >= state.head:
                 return self._go_live(subscription, lane, snapshot)
-            page = await self._transcript.page(
-                EventQuery(
-                    session=state.id,
-                    after=subscription.prev,
-                    before=state.head + 1,
-                    limit=PAGE_EVENTS,
-                    max_bytes=PAGE_BYTES,
-                )
-            )
-            for row in page.events:
-                self._hub.replay(subscription, row.seq, row.body)
-            await subscription.sink.drained()
+            await self._send_page(subscription, state)
         return None
+
+    async def _send_page(self, subscription: Subscription, state: SessionState) -> None:
+        """Send the next events, at the pace of the client; none while the store cannot be read."""
+        after, head = subscription.prev, state.head
+        query = EventQuery(session=state.id, after=after, before=head + 1, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES)
+        try:
+            page = await self._transcript.page(query)
+        except StoreUnavailable:
+            await asyncio.sleep(RETRY_S)
+            return
+        if subscription.is_closed:
+            return
+        for row in page.events:
+            self._hub.replay(subscription, row.seq, row.body)
+        await subscription.sink.drained()
 
     def _go_live(self, subscription: Subscription, lane: Lane, snapshot: RunningTurn | None) -> None:
         run = self._turns.run_of(lane.topic)

@@ -4,10 +4,10 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Meta, Struct
 
 from gateway.agents.roster import Roster
 from gateway.storage.base import COUNT_LIMIT, SessionQuery, Store, StoreFault
@@ -47,7 +47,7 @@ class Visibility(Struct, frozen=True):
 
 class _Cursor(Struct, array_like=True):
     question: str
-    last: list[Any]
+    last: list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | str]
 
 
 class Directory:
@@ -66,7 +66,7 @@ class Directory:
         query = self._query(params, seen)
         question = _fingerprint(params, seen)
         if params.cursor is not UNSET:
-            query.after = _open_cursor(params.cursor, question)
+            query.after = _open_cursor(params.cursor, question, 3 if query.by == "default" else 2)
         try:
             page = await self._store.sessions(query)
         except StoreFault as error:
@@ -122,12 +122,14 @@ def _make_cursor(question: str, last: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(_Cursor(question, list(last)))).decode().rstrip("=")
 
 
-def _open_cursor(cursor: str, question: str) -> list[Any]:
+def _open_cursor(cursor: str, question: str, length: int) -> list[Any]:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         opened = msgspec.json.decode(raw, type=_Cursor)
     except (binascii.Error, ValueError) as error:
         raise InvalidCursor(reason="it is not a cursor of this gateway") from error
+    if len(opened.last) != length:
+        raise InvalidCursor(reason="it is not a cursor of this gateway")
     if opened.question != question:
         raise InvalidCursor(reason="it belongs to a list with another view, filter, search or sort")
     return opened.last

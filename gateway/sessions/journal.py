@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from gateway.clock import Clock, instant
@@ -24,6 +25,7 @@ from .policy import Effective
 from .state import Details, SessionState
 
 _encode = msgspec.json.encode
+log = structlog.get_logger(__name__)
 
 
 class Follower(Protocol):
@@ -120,7 +122,10 @@ class Journal:
             raise StoreUnavailable from error
         before, lane.state = lane.state, state
         for follower in self._followers:
-            follower.committed(lane, before, state, rows)
+            try:
+                follower.committed(lane, before, state, rows)
+            except Exception:  # it is in the log: the other followers must hear of it
+                log.exception("follower_broke", session=lane.topic[1], follower=type(follower).__name__)
         if is_cancelled:
             raise asyncio.CancelledError
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import structlog
 
@@ -44,7 +44,7 @@ class Turns:
         self._output_bytes = output_bytes
         self._journal: Journal
         self._runs: dict[Topic, TurnRun] = {}
-        self._awaited: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self._awaited: dict[str, list[asyncio.Future[Outcome | None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -73,9 +73,12 @@ class Turns:
         """The turn that runs in this session."""
         return self._runs.get(topic)
 
-    async def outcome(self, lane: Lane, turn: str, seq: int) -> "asyncio.Future[Outcome]":
-        """Done when the turn whose message has this seq ends; at once when it has. The caller is in the lane."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    async def outcome(self, lane: Lane, turn: str, seq: int) -> "asyncio.Future[Outcome | None]":
+        """Done when the turn whose message has this seq ends; at once when it has. The caller is in the lane.
+
+        None where a reset has taken away how it ended.
+        """
+        future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
         state = lane.session
         if (state.turn is not None and state.turn.id == turn) or any(waiting.id == turn for waiting in state.queue):
             self._awaited.setdefault(turn, []).append(future)
@@ -83,8 +86,10 @@ class Turns:
             future.set_result(await self._past(state, turn, seq))
         return future
 
-    async def _past(self, state: SessionState, turn: str, seq: int) -> Outcome:
-        """How a turn ended, from the log; where it was reset away, that it was stopped."""
+    async def _past(self, state: SessionState, turn: str, seq: int) -> Outcome | None:
+        """How a turn ended, from the log."""
+        if seq <= state.cleared_to:
+            return None
         rows = await self._transcript.everything(state.id, seq, state.head, ENDING)
         return outcome_of(event for event in map(decode_event, (row.body for row in rows)) if event.turn == turn)
 
@@ -263,14 +268,15 @@ def _verdict(run: TurnRun, task: "asyncio.Task[Finish]") -> tuple[FinishReason, 
     if task.cancelled():
         return "failed", ev.TurnFailed(turn=run.turn, code="agent_failed", message="The agent gave up.")
     error = task.exception()
-    if error is None:
-        return task.result(), ev.TurnCompleted(turn=run.turn)
+    if error is None and (finish := task.result()) in get_args(Finish):
+        return finish, ev.TurnCompleted(turn=run.turn)
     if isinstance(error, AgentFailure):
         log.warning("agent_failed", session=run.topic[1], turn=run.turn, code=error.code)
-        failed = ev.TurnFailed(
-            turn=run.turn, code=error.code, message=error.message, retry_after_ms=error.retry_after_ms
-        )
+        message = error.message.encode("utf-8", "replace").decode()
+        failed = ev.TurnFailed(turn=run.turn, code=error.code, message=message, retry_after_ms=error.retry_after_ms)
         return "failed", failed
+    if error is None:
+        error = TypeError(f"The agent returned {finish!r}, which is no Finish.")
     error_id = uuid.uuid4().hex[:12]
     log.error("agent_broke", session=run.topic[1], turn=run.turn, error_id=error_id, exc_info=error)
     message = f"The agent failed unexpectedly; the gateway's log has the details under {error_id}."

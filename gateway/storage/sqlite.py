@@ -92,6 +92,7 @@ class SqliteStore:
         try:
             writer = await _connect(str(path))
             try:
+                path.chmod(0o600)
                 last_session = await writer.run(_prepare)
                 read_only = f"{path.absolute().as_uri()}?mode=ro"
                 readers = [await _connect(read_only, uri=True) for _ in range(READERS)]

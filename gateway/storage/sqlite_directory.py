@@ -25,7 +25,7 @@ _FROM = " FROM sessions s LEFT JOIN texts t ON t.pos = s.details WHERE "
 _NOT_HIDDEN = (
     "(NOT s.is_empty OR s.pinned OR s.source <> 'manual' OR s.id ="
     " (SELECT MAX(e.id) FROM sessions e WHERE e.tenant = s.tenant AND e.user = s.user"
-    " AND e.is_empty AND e.deleted_at IS NULL AND e.archived_at IS NULL))"
+    " AND e.is_empty AND e.source = 'manual' AND e.deleted_at IS NULL AND e.archived_at IS NULL))"
 )
 
 
