@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-Origin = Annotated[str, Meta(pattern=r"^https?://[^/@\s]+$(?!\n)", title="origins such as https://chat.example.com")]
+Origin = Annotated[str, Meta(pattern=r"^https?://[^/@\s]+$(?!\n)", title="origins such as https://a.example")]
 HostName = Annotated[
     str, Meta(pattern=r"^([A-Za-z0-9._-]+|[0-9a-fA-F:.]+)$(?!\n)", title="names without scheme and port")
 ]

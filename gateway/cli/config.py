@@ -1,6 +1,5 @@
 """`gateway config`: what the settings are, and whether they can be used, without starting anything."""
 
-import os
 from pathlib import Path
 
 import click
@@ -41,9 +40,11 @@ def show(config_file: Path | None, output: str) -> None:
 
 
 def _load(config_file: Path | None) -> list[tuple[str, object, str]]:
-    from gateway import config
+    from gateway.config import ConfigError, describe
+
+    from .settings import load_settings
 
     try:
-        return config.describe(config.load(config_file, os.environ, {}))
-    except config.ConfigError as error:
+        return describe(load_settings(config_file, {}))
+    except ConfigError as error:
         raise Failure(str(error), USAGE) from error

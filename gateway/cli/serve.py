@@ -1,7 +1,6 @@
 """`gateway serve`: run a gateway in this process until it is told to stop."""
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,8 @@ def command(
     """
     from gateway import app, config
 
+    from .settings import load_settings
+
     flags = {
         "server.host": host,
         "server.port": port,
@@ -50,7 +51,7 @@ def command(
     }
 
     def load() -> Any:
-        return config.load(config_file, os.environ, flags).settings
+        return load_settings(config_file, flags).settings
 
     try:
         ctx.exit(_runner()(app.serve(load(), reload=load, announce=_announce, demo=demo)))

@@ -32,12 +32,11 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
     topic = call.topic(key)
     call.hold(topic)
     async with services.lanes.enter(topic) as lane:
-        earlier = await services.idempotency.earlier(
+        result = await services.idempotency.earlier(
             once, wire.CreateResult, lambda: wire.CreateResult(session=services.summary(call.check(lane.state, "read")))
         )
-        if earlier is not None:
+        if result is not None:
             call.check(lane.state, "read")
-            result = earlier
         else:
             if lane.state is not None and lane.state.deleted_at is None:
                 raise errors.SessionExists
@@ -45,11 +44,12 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
                 call.check_subscriptions()
 
             def answer(state: SessionState) -> Answer | None:
-                made = wire.CreateResult(session=services.summary(state))
-                return once.answer(made, has_words=True) if once is not None else None
+                nonlocal result
+                result = wire.CreateResult(session=services.summary(state))
+                return once.answer(result, has_words=True) if once is not None else None
 
-            state = await give_birth(call, lane, params, answer)
-            result = wire.CreateResult(session=services.summary(state))
+            await give_birth(call, lane, params, answer)
+        assert result is not None
         if params.subscribe:
             result.subscription = subscribe_at(call, lane, lane.session.head)
     return result
@@ -92,13 +92,16 @@ async def _reset(call: Call, key: str, params: wire.ManyParams) -> wire.ResetRes
         await services.turns.stop_all(lane, by=call.principal.user, reason="reset")
         cleared = lifecycle.clear(lane.session, call.principal.user)
 
-        def result(after: SessionState) -> wire.ResetResult:
-            return wire.ResetResult(session=services.summary(after), previous_messages=cleared.messages_cleared)
+        result: wire.ResetResult | None = None
 
         def answer(after: SessionState) -> Answer | None:
-            return once.answer(result(after), has_words=True) if once is not None else None
+            nonlocal result
+            result = wire.ResetResult(session=services.summary(after), previous_messages=cleared.messages_cleared)
+            return once.answer(result, has_words=True) if once is not None else None
 
-        return result(await services.journal.append(lane, cleared, answer=answer, purge_to=lane.session.head))
+        await services.journal.append(lane, cleared, answer=answer, purge_to=lane.session.head)
+        assert result is not None
+        return result
 
 
 async def _delete(call: Call, key: str, params: wire.ManyParams) -> wire.DeleteResult:

@@ -151,5 +151,5 @@ def reason_of(error: msgspec.ValidationError) -> tuple[str, str]:
     if (member := _MEMBER.fullmatch(reason)) is not None:
         path = f"{path}.{member['name']}"
     if "matching regex" in reason:
-        reason = "Expected one line of text without control characters"
+        reason = "Expected one line without control characters"
     return path[:REASON_MOST], reason[:REASON_MOST]

@@ -142,7 +142,7 @@ def test_a_file_in_another_encoding_is_refused(folder: Path) -> None:
         ('[server]\ndata_dir = ""', 'gateway.toml: server.data_dir must be a string that is not empty, got ""'),
         (
             "[server]\nallowed_origins = [1]",
-            "gateway.toml: server.allowed_origins must be a list of strings, got a list",
+            "gateway.toml: server.allowed_origins must be a list of origins such as https://a.example, got a list",
         ),
         ("[policy]\nauto_renew = 1", "gateway.toml: policy.auto_renew must be true or false, got 1"),
         (
@@ -261,7 +261,7 @@ def test_an_agent_with_the_id_echo_replaces_the_built_in_one() -> None:
         ),
         (
             "id = 'a'\nkind = 'openai'",
-            "agents.a.model (default) must be set: kind openai has no model of its own",
+            "agents.a.model (file gateway.toml) must be set: kind openai has no model of its own",
         ),
         (
             "id = 'a'\nkind = 'openai'\nmodel = 'm'\noptions = { top = [0.5, nan] }",
@@ -295,6 +295,8 @@ def _another(key: str) -> Any:
         "log.level": "debug",
         "policy.idle_after_minutes": 6.5,
         "policy.max_concurrent_per_user": 3,
+        "server.allowed_origins": ["https://a.example:8443", "http://b"],
+        "server.public_hosts": ["a.example", "b"],
     }
     match default:
         case _ if key in special:
@@ -303,8 +305,6 @@ def _another(key: str) -> Any:
             return not default
         case int() | float():
             return default + 1
-        case list():
-            return ["https://a.example:8443", "b"]
         case _:
             return "other"
 

@@ -148,7 +148,7 @@ async def test_an_answer_at_the_limit_and_over_it() -> None:
     ("params", "path", "reason"),
     [
         ({"word": 1}, "$.word", "Expected `str`, got `int`"),
-        ({"word": "a", "other": 1}, "$", "Object contains unknown field `other`"),
+        ({"word": "a", "other": 1}, "$.other", "Object contains unknown field `other`"),
         ({"_meta": {"progressToken": 1.5}}, "$._meta.progressToken", "Expected `int | str`, got `float`"),
     ],
 )

@@ -216,7 +216,14 @@ def test_an_integer_that_python_would_not_read() -> None:
     [
         ("Expected `int` >= 1 - at `$.limit`", "$.limit", "Expected `int` >= 1"),
         ("Expected `str` - at `$.keys[1]`", "$.keys[1]", "Expected `str`"),
-        ("Object contains unknown field `a`", "$", "Object contains unknown field `a`"),
+        ("Object contains unknown field `a`", "$.a", "Object contains unknown field `a`"),
+        ("Object missing required field `b` - at `$.a`", "$.a.b", "Object missing required field `b`"),
+        ("Expected `str` of length >= 1 - at `key` in `$.labels`", "$.labels", "Expected `str` of length >= 1"),
+        (
+            "Expected `str` matching regex '^a' - at `$.title`",
+            "$.title",
+            "Expected one line without control characters",
+        ),
         ("x" * 400 + " - at `$." + "y" * 400 + "`", "$." + "y" * 298, "x" * 300),
     ],
 )
