@@ -242,8 +242,8 @@ class MemoryStore:
         if query.include_empty or not row.is_empty or row.pinned or row.source != "manual":
             return False
         whose = (row.tenant, row.user)
-        empty = (o.id for o in there if o.is_empty and o.archived_at is None and (o.tenant, o.user) == whose)
-        return row.id != max(empty, default=None)
+        manual = (o for o in there if o.source == "manual" and (o.tenant, o.user) == whose)
+        return row.id != max(o.id for o in manual if o.is_empty and o.archived_at is None)
 
     def _place(self, row: SessionRow, query: SessionQuery) -> tuple[Any, ...]:
         by: dict[str, tuple[Any, ...]] = {

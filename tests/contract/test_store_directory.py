@@ -206,13 +206,14 @@ async def test_empty_sessions_are_hidden(store: Store) -> None:
         session(8, is_empty=True, deleted_at=1),
         session(9, is_empty=True, archived_at=1),
         session(10, is_empty=True, tenant="other"),
+        session(11, is_empty=True, source="scheduled"),
     )
     shown = {"include_empty": False, "archived": False, "by": "createdAt", "descending": False}
     page = await page_of(store, **shown)
-    assert [int(stored.state) for stored in page.sessions] == [1, 2, 5, 6, 7, 10]
-    assert page.total == 6
+    assert [int(stored.state) for stored in page.sessions] == [1, 2, 5, 6, 7, 10, 11]
+    assert page.total == 7
     await store.commit(session(7, is_empty=False))
-    assert await ids_of(store, **shown) == [1, 2, 4, 5, 6, 7, 10]
+    assert await ids_of(store, **shown) == [1, 2, 4, 5, 6, 7, 10, 11]
 
 
 async def test_a_page_carries_words(store: Store) -> None:

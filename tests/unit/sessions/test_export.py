@@ -1,0 +1,161 @@
+"""Sessions as JSON Lines: pieces joined are the whole, and a cursor is good for nothing else."""
+
+import asyncio
+import base64
+import hashlib
+import itertools
+import json
+import zlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.sessions import export
+from gateway.sessions.export import Place
+from gateway.sessions.state import SessionState
+from gateway.sessions.transcript import Transcript
+from gateway.storage.base import Commit
+from rpc_schema.errors import InvalidCursor
+from tests.contract.stores import event
+from tests.fakes import MemoryStore
+from tests.unit.sessions.logs import born, patiently
+
+KEYS = ["k"]
+HEADER = export.header({"key": "k", "title": "ünï"})
+
+
+def place(state: SessionState, **fields: Any) -> Place:
+    """The beginning of an export."""
+    usual = {
+        "keys": export.name_keys(KEYS),
+        "index": 0,
+        "epoch": state.epoch,
+        "cleared_to": state.cleared_to,
+        "after": 0,
+        "to": state.head,
+        "header": HEADER,
+    }
+    return Place(**usual | fields)
+
+
+async def log_of(texts: list[str]) -> tuple[Transcript, SessionState]:
+    """A session whose log says these."""
+    store = MemoryStore()
+    await store.commit(Commit(session=1, events=[event(seq, text) for seq, text in enumerate(texts, 1)]))
+    return Transcript(store), born(head=len(texts))
+
+
+async def pieces(transcript: Transcript, state: SessionState, max_bytes: int) -> list[bytes]:
+    """All of them, each from the cursor that the one before gave."""
+    found, here = [], place(state)
+    while True:
+        piece = await export.piece(transcript, state, here, max_bytes)
+        found.append(piece.data)
+        if piece.is_last:
+            return found
+        here.after = piece.after
+        here = export.open_cursor(export.make_cursor(here), KEYS)
+
+
+def checked(whole: bytes) -> list[Any]:
+    """The lines of a file whose end line is true."""
+    assert whole.endswith(b"\n")
+    lines = whole.splitlines(keepends=True)
+    end = json.loads(lines[-1])
+    assert end == {"type": "end", "events": len(lines) - 2, "sha256": hashlib.sha256(b"".join(lines[:-1])).hexdigest()}
+    return [json.loads(line) for line in lines]
+
+
+@patiently
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=40), min_size=1, max_size=30), st.integers(1, 2000))
+def test_pieces_joined_are_the_whole(texts: list[str], max_bytes: int) -> None:
+    """However small the pieces: the same bytes, each piece whole lines and about as big as asked for."""
+
+    async def export_twice() -> tuple[list[bytes], list[bytes]]:
+        transcript, state = await log_of(texts)
+        return await pieces(transcript, state, 2**30), await pieces(transcript, state, max_bytes)
+
+    (whole,), cut = asyncio.run(export_twice())
+    assert b"".join(cut) == whole
+    assert [line.get("content") for line in checked(whole)[1:-1]] == texts
+    assert all(piece.endswith(b"\n") for piece in cut)
+    for piece in cut[1:-1]:
+        assert len(piece) <= max_bytes + len(piece.splitlines()) or len(piece.splitlines()) == 1
+
+
+async def test_the_header_and_the_end() -> None:
+    """The first line is the session as it was asked for, the last counts and seals."""
+    transcript, state = await log_of(["a", "b"])
+    first, *_, last = checked((await pieces(transcript, state, 2**20))[0])
+    assert first == {"type": "session", "version": 1, "key": "k", "title": "ünï"}
+    assert last["events"] == 2
+
+
+async def test_what_comes_meanwhile() -> None:
+    """Is not in the file: it ends where the log ended when the export began."""
+    transcript, state = await log_of(["a", "b", "c", "d"])
+    assert [line.get("seq") for line in checked(b"".join(await pieces(transcript, replace(state, head=3), 1)))] == [
+        *(None, 1, 2, 3, None)
+    ]
+
+
+@pytest.mark.parametrize("change", [{"epoch": "other"}, {"cleared_to": 2}])
+async def test_another_log(change: dict[str, Any]) -> None:
+    """A reset, or a key that was used again, ends the export."""
+    transcript, state = await log_of(["a", "b", "c"])
+    with pytest.raises(InvalidCursor):
+        await export.piece(transcript, replace(state, **change), place(state), 1)
+
+
+def packed(value: Any) -> str:
+    return base64.urlsafe_b64encode(zlib.compress(msgspec.msgpack.encode(value))).decode()
+
+
+GOOD = export.make_cursor(place(born()))
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "x",
+        "====",
+        "ключ",
+        "\x00",
+        GOOD[:-8],
+        GOOD[8:],
+        packed([]),
+        packed({"keys": "k"}),
+        packed([export.name_keys(KEYS), 1, "e", 0, 0, 0, b""]),
+        packed([export.name_keys(KEYS), -1, "e", 0, 0, 0, b""]),
+        packed([export.name_keys(["other"]), 0, "e", 0, 0, 0, b""]),
+        packed([export.name_keys(KEYS), 0, "e", 0, 0, 2**63, b""]),
+        packed([export.name_keys(KEYS), 0, "e", 0, -1, 2, b""]),
+        packed([export.name_keys(KEYS), 0, "e", 0, 2**63, 2, b""]),
+        base64.urlsafe_b64encode(zlib.compress(b"\x00" * 50_000_000)).decode(),
+    ],
+    ids=itertools.count(1),
+)
+def test_cursors_of_others(cursor: str) -> None:
+    """What this gateway did not make for these keys is refused, whatever is in it."""
+    with pytest.raises(InvalidCursor):
+        export.open_cursor(cursor, KEYS)
+
+
+def test_cursors() -> None:
+    """Come back as what they were, for just these keys in this order."""
+    here = place(born(head=7), after=3)
+    assert export.open_cursor(export.make_cursor(here), KEYS) == here
+    assert export.name_keys(["a", "b"]) != export.name_keys(["b", "a"]) != export.name_keys(["ab"])
+
+
+@patiently
+@given(st.text(max_size=60))
+def test_any_cursor(cursor: str) -> None:
+    """Nothing that a client can send breaks anything."""
+    with pytest.raises(InvalidCursor):
+        export.open_cursor(cursor, KEYS)
