@@ -60,6 +60,7 @@ class Gateway:
         self.status: Status = "starting"
         self.host, self.port = "", 0
         self.policy_settings = policy_settings
+        self._policy_by_agent: dict[str, policy.Effective] = {}
         self.census = Census()
         self.roster = Roster()
         self.services: Services
@@ -81,9 +82,15 @@ class Gateway:
         return self.census.counts()
 
     def policy_of(self, state: SessionState) -> policy.Effective:
-        """What a session lives by."""
-        agent = self.roster.policy(state.agent)
-        return policy.effective(self.policy_settings, agent, state.details.policy, state.clamped)
+        """What a session lives by; sessions without rules of their own share their agent's."""
+        if state.details.policy or state.clamped:
+            agent = self.roster.policy(state.agent)
+            return policy.effective(self.policy_settings, agent, state.details.policy, state.clamped)
+        shared = self._policy_by_agent.get(state.agent)
+        if shared is None:
+            shared = policy.effective(self.policy_settings, self.roster.policy(state.agent))
+            self._policy_by_agent[state.agent] = shared
+        return shared
 
     async def reload(self, settings: Settings) -> None:
         """Take new agents and policies, for running sessions at once.
@@ -93,6 +100,7 @@ class Gateway:
         """
         await self.roster.replace(settings.agents)
         self.policy_settings = settings.policy
+        self._policy_by_agent.clear()
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, tell everybody, let running turns finish."""

@@ -29,8 +29,7 @@ class SystemClock:
 
 def instant(ms: int) -> str:
     """RFC 3339 in UTC with milliseconds: how the wire says a time."""
-    seconds, millis = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 def parse_instant(text: str) -> int:
