@@ -30,6 +30,7 @@ class RpcError(Exception):
     number: ClassVar[int]
     code: ClassVar[str]
     retryable: ClassVar[bool]
+    _said: str | None = None
 
     def __init_subclass__(cls, *, number: int, code: str, retryable: bool = False) -> None:
         cls.number, cls.code, cls.retryable = number, code, retryable
@@ -37,7 +38,9 @@ class RpcError(Exception):
 
     @property
     def message(self) -> str:
-        """One sentence for people: what is wrong and what to do."""
+        """One sentence for people: what is wrong and what to do; a client has the gateway's own."""
+        if self._said is not None:
+            return self._said
         text = (type(self).__doc__ or "").splitlines()[0]
         return text.format(**{field.name: getattr(self, field.name) for field in _fields(type(self))})
 
@@ -293,11 +296,11 @@ def every_error() -> Iterator[type[RpcError]]:
 def from_wire(error: ErrorObject) -> RpcError:
     """The exception that a client raises for an answer's `error`."""
     cls = _by_code.get(error.data.get("code", ""), UnknownError)
-    if cls is not UnknownError:
-        given = {field.name: error.data.get(camel(field.name)) for field in _fields(cls)}
-        if all(given[field.name] is not None or field.default is None for field in _fields(cls)):
-            return cls(**given)
-    return UnknownError(error)
+    if cls is UnknownError:
+        return UnknownError(error)
+    raised = cls(**{field.name: error.data.get(camel(field.name)) for field in _fields(cls)})
+    raised._said = error.message
+    return raised
 
 
 def _fields(cls: type[RpcError]) -> tuple[Field[Any], ...]:
