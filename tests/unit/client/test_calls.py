@@ -63,7 +63,7 @@ async def test_answers_find_their_calls_in_any_order() -> None:
 
 
 async def test_an_error_is_raised_as_the_class_of_its_code() -> None:
-    """With the typed members of its data; an unknown code keeps number, message and data."""
+    """With the typed members of its data and the gateway's sentence; an unknown code keeps its number, too."""
 
     async def script(line: Line) -> None:
         await line.greet()
@@ -73,8 +73,9 @@ async def test_an_error_is_raised_as_the_class_of_its_code() -> None:
         await line.gone()
 
     async with scripted(script) as url, connect(url) as gw:
-        with pytest.raises(AgentNotFound, match="no agent nobody"):
+        with pytest.raises(AgentNotFound, match="…") as not_found:
             await gw.call(agents.GET, agents.GetParams(agent="nobody"))
+        assert not_found.value.agent == "nobody"
         with pytest.raises(SessionNotFound):
             await gw.call("session.status", {"key": "k"})
         with pytest.raises(UnknownError) as caught:
