@@ -30,7 +30,23 @@ def bind(
     method: Method[P, R], function: Callable[[C, P], Awaitable[R | Any]], *, is_immediate: bool = False
 ) -> Handler[C]:
     """Serve a method with a function of its params."""
-    return Handler(method, function, msgspec.json.Decoder(method.params).decode, is_immediate)
+    return Handler(method, function, _reader(method.params), is_immediate)
+
+
+def _reader(params: type[P]) -> Callable[[bytes], P]:
+    """Decode params; of duplicate members the last counts, also where an earlier one is wrong."""
+    decode = msgspec.json.Decoder(params).decode
+
+    def read(raw: bytes) -> P:
+        try:
+            return decode(raw)
+        except msgspec.ValidationError as error:
+            try:
+                return msgspec.convert(msgspec.json.decode(raw), params)
+            except msgspec.ValidationError:
+                raise error from None
+
+    return read
 
 
 def table(handlers: Iterable[Handler[C]], registry: Mapping[str, Method[Any, Any]]) -> dict[str, Handler[C]]:

@@ -49,6 +49,7 @@ class Connection:
         self._places_taken = 0
         self._subscriptions_made = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
         socket.on_writable = lambda is_writable: self.outbox.resume() if is_writable else self.outbox.pause()
         socket.on_lost = self.outbox.close
 
@@ -58,7 +59,8 @@ class Connection:
             while True:
                 message = await self._socket.recv()
                 await self.outbox.drained()
-                await self._receive(message)
+                if not self._is_closing:
+                    await self._receive(message)
         except ConnectionClosed:
             pass
         finally:
@@ -87,7 +89,8 @@ class Connection:
             self._services.hub.close(subscription, farewell)
 
     def close(self, code: int, reason: str) -> None:
-        """Close once everything that was said is on its way."""
+        """Close once everything that was said is on its way; what comes from now on is not served."""
+        self._is_closing = True
         self.spawn(self._close(code, reason))
 
     async def _close(self, code: int, reason: str) -> None:

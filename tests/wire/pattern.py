@@ -14,7 +14,6 @@ Numbers are equal by value, and nothing else is equal across types: 1 is 1.0, no
 import json
 import re
 from collections.abc import Mapping
-from json.decoder import scanstring
 from typing import Any
 
 from msgspec import Struct
@@ -22,6 +21,7 @@ from msgspec import Struct
 ELLIPSIS = "…"
 _NAME = re.compile(r"⟨(\w+)⟩")
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null")
+_decode_from = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 Names = Mapping[str, str]
@@ -199,7 +199,8 @@ class _Reader:
         return Text(tuple(content.split(ELLIPSIS))) if ELLIPSIS in content else Exactly(content)
 
     def _string_content(self) -> str:
-        content, self._at = scanstring(self._text, self._at)
+        content: str
+        content, self._at = _decode_from(self._text, self._at - 1)
         return content
 
     def _members(self) -> Members:

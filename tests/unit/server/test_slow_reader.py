@@ -45,7 +45,7 @@ async def pass_by(client: RawClient, skip: Skip, seconds: float) -> None:
 
 async def heard_until_the_end(client: Bare) -> list[tuple[Opcode, bytes]]:
     """All frames up to the Close, or to where the connection breaks off."""
-    frames = []
+    frames: list[tuple[Opcode, bytes]] = []
     try:
         while not frames or frames[-1][0] is not Opcode.CLOSE:
             frames.append(await client.frame())
@@ -89,7 +89,8 @@ async def test_it_reads_on_in_time(gateway: Gateway, skip: Skip) -> None:
         head = (await follow(slow))["head"]
         await talk(lively, 4)
         await skip(STALL_S - 1)
-        events, texts = [], []
+        events: list[Any] = []
+        texts: list[str] = []
         while len(events) < 24:
             message = await slow.hear()
             if message["method"] == "session.delta":

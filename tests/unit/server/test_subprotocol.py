@@ -69,6 +69,19 @@ async def test_a_token_in_hello(gateway: Gateway) -> None:
         assert (opcode, payload[:2]) == (Opcode.CLOSE, UNAUTHENTICATED)
 
 
+async def test_nothing_is_served_after_it(gateway: Gateway) -> None:
+    """A call that came right behind the refused hello is neither answered nor carried out."""
+    async with bare(gateway.port) as client:
+        await client.upgrade()
+        client.say("gateway.hello", token="gw_wrong")
+        client.say("session.create", id=2, agent="echo", key="k")
+        assert (await client.hear())["id"] == 1
+        opcode, _ = await client.frame()
+        assert opcode is Opcode.CLOSE
+    async with raw_client(f"ws://{gateway.authority}/rpc") as other:
+        assert (await other.fail("session.status", key="k"))["code"] == 404
+
+
 async def test_a_token_in_hello_in_a_batch(gateway: Gateway) -> None:
     """What stands beside it is answered, in one array, before the end."""
     async with raw_client(f"ws://{gateway.authority}/rpc") as client:
