@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from msgspec import UNSET, UnsetType
+
 from rpc_schema import errors
 from rpc_schema.envelope import Id
 from rpc_schema.system import Limits
@@ -213,6 +215,17 @@ class Call:
         """Refuse what the caller may not do."""
         if not allows(self.principal, resource, permission):
             raise errors.Forbidden(required=f"the scope {NEEDED_SCOPE[permission]}")
+
+    def acting_for(self, user: str | UnsetType) -> str:
+        """Whose the call is: the caller's, unless an admin names somebody else.
+
+        Raises:
+            Forbidden: the caller may not act for another.
+        """
+        if user is UNSET or user == self.principal.user:
+            return self.principal.user
+        self.require(self.resource(self.principal.tenant, user, ""), "act_for_others")
+        return user
 
     async def caught_up(self, topic: Topic) -> None:
         """Wait until all that this connection follows of a session has been sent to it."""

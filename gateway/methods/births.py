@@ -47,10 +47,8 @@ async def _prepare(call: Call, key: str, params: NewSession) -> Birth:
     """Check what the caller wants, and that they may want it."""
     services = call.services
     agent = services.roster.agent(params.agent)
-    user = call.principal.user if params.user is UNSET else params.user
+    user = call.acting_for(params.user)
     resource = call.resource(call.principal.tenant, user, params.agent)
-    if user != call.principal.user:
-        call.require(resource, "act_for_others")
     call.require(resource, "write")
     check_metadata(call, params.metadata)
     patch = params.policy if params.policy is not UNSET else PolicyPatch()

@@ -24,6 +24,7 @@ from .following import subscribe_at
 async def send(call: Call, params: wire.SendParams) -> wire.SendResult:
     """Make the message durable, give it a turn, and, when asked to, wait for the answer."""
     _check_content(call, params)
+    call.acting_for(params.on_behalf_of)
     services = call.services
     topic = call.topic(params.key)
     if not params.wait:
@@ -107,15 +108,13 @@ async def _accept(
         if position is None
         else ev.TurnQueued(turn=turn, position=position)
     )
-    message = _message(call, state, params, turn)
+    message = _message(call, params, turn)
     return result(await services.journal.append(lane, message, begun, onto=state, answer=answer))
 
 
-def _message(call: Call, state: SessionState, params: wire.SendParams, turn: str) -> ev.MessageUser:
+def _message(call: Call, params: wire.SendParams, turn: str) -> ev.MessageUser:
     """The message by its author; who acts for another is kept beside."""
-    author = call.principal.user if params.on_behalf_of is UNSET else params.on_behalf_of
-    if author != call.principal.user:
-        call.require(call.resource(state.tenant, state.user, state.agent), "act_for_others")
+    author = call.acting_for(params.on_behalf_of)
     return ev.MessageUser(
         turn=turn,
         author=author,
