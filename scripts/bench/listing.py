@@ -51,7 +51,7 @@ async def measure(scale: Scale) -> list[Row]:
                     return await _through(server, clients[0], params, scale.pages)
 
                 floors, gateways = await turn_about(scale.rounds, bare, through)
-                rows += _rows(f"{LIMIT} of {scale.sessions} sessions, {name}", floors, gateways)
+                rows += _rows(f"session.list, {LIMIT} of {scale.sessions}, {name}", floors, gateways)
     return rows
 
 
