@@ -29,7 +29,8 @@ class SystemClock:
 
 def instant(ms: int) -> str:
     """RFC 3339 in UTC with milliseconds: how the wire says a time."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
+    seconds, millis = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix('+00:00')}.{millis:03d}Z"
 
 
 def parse_instant(text: str) -> int:
