@@ -1,13 +1,12 @@
 """What only the store on disk can get wrong: its directory, its lock, its schema, a full disk."""
 
 import asyncio
-import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from gateway.storage import sqlite
 from gateway.storage.base import Commit, StoreFault, StoreRefused
 from gateway.storage.sqlite import MIGRATIONS, SqliteStore
 from tests.contract.stores import answer, commit_all, event, ids_of, said, seqs_of, session
+from tests.disk import full_disk
 
 HOLDER = """
 import asyncio, sys, pathlib
@@ -49,17 +49,6 @@ async def refusal(data_dir: Path) -> str:
     with pytest.raises(StoreRefused) as refused:
         await reopened(data_dir)
     return str(refused.value)
-
-
-@contextmanager
-def full_disk(room_bytes: int) -> Iterator[None]:
-    """No file of this process grows past so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_a_directory_of_its_own(tmp_path: Path) -> None:
@@ -218,11 +207,11 @@ async def test_what_is_queued_when_it_closes(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_full_disk(store: SqliteStore) -> None:
+async def test_a_full_disk(store: SqliteStore, tmp_path: Path) -> None:
     """Every commit that finds no room is a StoreFault and changes nothing; with room again all is well."""
     await store.commit(Commit(session=1, events=[event(1)], chunks=[b"kept"]))
     big = Commit(session=1, events=[event(2, "x" * 200_000)], drop_chunks=True, purge_to=1)
-    with full_disk(100_000):
+    with full_disk(tmp_path):
         results = await commit_all(store, big, big)
         assert {type(result) for result in results} == {StoreFault}
         assert (await seqs_of(store, 1), await store.chunks(1)) == ([1], [b"kept"])
@@ -234,7 +223,7 @@ async def test_a_full_disk(store: SqliteStore) -> None:
 async def test_a_disk_without_any_room(store: SqliteStore, tmp_path: Path) -> None:
     """It says that it takes no writes, for as long as that is so."""
     await store.commit(Commit(session=1, events=[event(1)], answer=answer(b"old", at=1)))
-    with full_disk((tmp_path / "gateway.db-wal").stat().st_size):
+    with full_disk(tmp_path):
         assert not await store.writable()
         with pytest.raises(StoreFault):
             await store.commit(said(1, 2))
