@@ -27,6 +27,39 @@ class SystemClock:
         return time.monotonic()
 
 
+class SteadyClock:
+    """A `Clock` that nobody can turn: the wall-clock time of its start, and what was counted since.
+
+    Stamps and deadlines that are compared with each other come from one of
+    these. Only the monotonic clock makes its time pass: setting the wall clock
+    moves nothing, and the sleep of a machine whose monotonic clock sleeps too
+    does not count. Where both clocks went on, the time did pass.
+
+    The price is that it may come to differ from the wall clock, by `behind_ms`.
+    It starts at the wall clock, or as far behind as the one before a restart
+    said that it was.
+    """
+
+    def __init__(self, clock: Clock, behind_ms: int = 0) -> None:
+        self._clock = clock
+        self._start_ms = clock.now_ms() - behind_ms
+        self._start_s = clock.monotonic()
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC; they never go back and never jump."""
+        # The microsecond makes up for floats: 2.3 s must not become 2,299 ms.
+        return self._start_ms + int((self._clock.monotonic() - self._start_s) * 1000 + 0.001)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return self._clock.monotonic()
+
+    @property
+    def behind_ms(self) -> int:
+        """How far the wall clock is ahead: next to nothing until somebody sets it or the machine sleeps."""
+        return self._clock.now_ms() - self.now_ms()
+
+
 def instant(ms: int) -> str:
     """RFC 3339 in UTC with milliseconds: how the wire says a time."""
     seconds, millis = divmod(ms, 1000)

@@ -27,20 +27,28 @@ BEGINNING_MS = 1_795_167_000_123  # 2026-11-20T09:30:00.123Z
 
 
 class FakeClock:
-    """Time that passes when it is told to."""
+    """Time that passes when it is told to; `up_s` is how long the machine has been up."""
 
-    def __init__(self, now_ms: int = BEGINNING_MS) -> None:
-        self._begun = self._now_ms = now_ms
+    def __init__(self, now_ms: int = BEGINNING_MS, up_s: float = 0) -> None:
+        self._now_ms = now_ms
+        self._up_s = up_s
+        self._passed_ms = 0
 
     def now_ms(self) -> int:
         return self._now_ms
 
     def monotonic(self) -> float:
-        return (self._now_ms - self._begun) / 1000
+        return self._up_s + self._passed_ms / 1000
 
     def advance(self, *, minutes: float = 0, seconds: float = 0, ms: int = 0) -> None:
         """Let time pass."""
-        self._now_ms += round(minutes * 60_000 + seconds * 1000) + ms
+        passed_ms = round(minutes * 60_000 + seconds * 1000) + ms
+        self._now_ms += passed_ms
+        self._passed_ms += passed_ms
+
+    def set_wall(self, *, by_ms: int) -> None:
+        """Turn the wall clock alone, as people do and as the sleep of a laptop does."""
+        self._now_ms += by_ms
 
 
 Script = Callable[[Turn, Output], Awaitable[Finish | None]]
