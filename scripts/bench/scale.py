@@ -18,6 +18,7 @@ class Scale(NamedTuple):
     messages_a_client: int
     sessions: int
     pages: int
+    timers: int
 
 
 FULL = Scale(
@@ -33,6 +34,7 @@ FULL = Scale(
     messages_a_client=15,
     sessions=10_000,
     pages=60,
+    timers=1_000_000,
 )
 QUICK = FULL._replace(
     rounds=2,
@@ -45,4 +47,5 @@ QUICK = FULL._replace(
     messages_a_client=5,
     sessions=1000,
     pages=20,
+    timers=100_000,
 )
