@@ -91,6 +91,15 @@ def test_encoded_once() -> None:
     assert all(ear.frames[0] is ears[0].frames[0] and ear.frames[1] is ears[0].frames[1] for ear in ears)
 
 
+def test_the_same_id_at_another_place() -> None:
+    """Ids are a connection's own: followers that agree in theirs still get their own seq before."""
+    counter, early, late = Counter(), Ear(), Ear()
+    counter.follow(early, prev=1)
+    counter.follow(late, prev=4)
+    counter.hub.publish_event(TOPIC, 5, b"{}")
+    assert [early.params[0]["prev"], late.params[0]["prev"]] == [1, 4]
+
+
 def test_deltas() -> None:
     """Go to those who want them, and move nobody's place."""
     counter, wants, wants_not = Counter(), Ear(), Ear()

@@ -167,6 +167,23 @@ async def test_a_caller_that_gives_up_while_it_loads(store: CountingStore) -> No
     assert store.loads == ["k1", "k1"]
 
 
+@pytest.mark.parametrize("give_up", ["waiting", "loading"])
+async def test_callers_that_gave_up_are_not_remembered(store: CountingStore, give_up: str) -> None:
+    """A lane that some of them wanted is forgotten like any other."""
+    lanes = Lanes(store, remembered=1)
+    async with lanes.enter(topic(1 if give_up == "waiting" else 2)):
+        tasks = [asyncio.create_task(visit(lanes, 1)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for id in (1, 3, 4):
+        await visit(lanes, id)
+    store.loads.clear()
+    await visit(lanes, 1)
+    assert store.loads == ["k1"]
+
+
 async def test_what_a_caller_raises(store: CountingStore) -> None:
     """Comes out, and frees the lane."""
     lanes = Lanes(store)

@@ -261,8 +261,8 @@ def test_events_survive_the_wire(log: tuple[list[ev.AnyEvent], SessionState]) ->
 
 
 @patiently
-@given(st.integers(0, 2**33 * 1000))
+@given(st.integers(0, 253_402_300_799_998))
 def test_instants(ms: int) -> None:
-    """Milliseconds to text and back, through the year 2241; texts sort as times do."""
+    """Milliseconds to text and back, through the year 9999; texts sort as times do."""
     assert parse_instant(instant(ms)) == ms
     assert instant(ms) < instant(ms + 1)
