@@ -25,7 +25,7 @@ class Filter(Part, kw_only=True):
     state: State | list[State] | UnsetType = UNSET
     source: Source | list[Source] | UnsetType = UNSET
     model: Words | UnsetType = UNSET
-    label: Annotated[dict[str, str], Meta(description="All of them must match.")] | UnsetType = UNSET
+    label: Annotated[dict[str, str], Meta(max_length=64, description="All of them must match.")] | UnsetType = UNSET
     pinned: bool | UnsetType = UNSET
     updated_since: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
 

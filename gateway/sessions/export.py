@@ -22,7 +22,7 @@ from .state import SessionState
 from .transcript import PAGE_BYTES, PAGE_EVENTS, Transcript
 
 VERSION = 1
-_CURSOR_MOST = 256 * 1024
+_CURSOR_MOST = 2 * 1024 * 1024  # a header holds at most the metadata, 1 MiB by its setting
 
 
 class Place(Struct, array_like=True):

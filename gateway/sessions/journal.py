@@ -92,7 +92,9 @@ class Journal:
         Raises:
             StoreUnavailable: nothing was changed.
         """
-        state = replace(lane.session, details=Details(), deleted_at=self._clock.now_ms(), turn=None, queue=())
+        state = replace(
+            lane.session, details=Details(), project=None, deleted_at=self._clock.now_ms(), turn=None, queue=()
+        )
         commit = Commit(
             session=state.id,
             row=self._project(state),
