@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from rpc_schema.errors import StoreUnavailable
 from rpc_schema.system import Limits
 
 from . import logs
@@ -131,7 +132,10 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             raise StartError(str(error)) from error
         stack.push_async_callback(gateway.roster.close)
         stack.push_async_callback(store.close)
-        await _build(gateway, settings, store, clock, stack)
+        try:
+            await _build(gateway, settings, store, clock, stack)
+        except (StoreFault, StoreUnavailable) as error:
+            raise StartError(f"The store in {settings.server.data_dir} cannot be used: {error}") from error
         await _listen(gateway, settings, store, stack)
         gateway.status = "ok"
         for agent, reason in gateway.roster.unavailable().items():

@@ -11,7 +11,7 @@ from .events import EventType, LoggedEvent
 from .lifecycle import Keys
 from .types import Key, MaxBytes, Params, Part, Policy, Seq, Session, Source, State, Usage, Wire
 
-Words = str | list[str]
+Words = str | Annotated[list[str], Meta(max_length=100)]
 
 
 class Filter(Part, kw_only=True):
@@ -111,7 +111,7 @@ class HistoryParams(Params, kw_only=True):
     key: Key
     before: Seq | UnsetType = UNSET
     after: Seq | UnsetType = UNSET
-    types: list[EventType] | UnsetType = UNSET
+    types: Annotated[list[EventType], Meta(max_length=32)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=500)] = 50
     max_bytes: MaxBytes = 1024 * 1024
 

@@ -261,7 +261,7 @@ class ShuttingDown(RpcError, number=503, code="shutting_down", retryable=True):
 
 @dataclass(kw_only=True, eq=False)
 class StoreUnavailable(RpcError, number=503, code="store_unavailable", retryable=True):
-    """The store takes no writes now, nothing was changed; try again later."""
+    """The store is not available now; try again later."""
 
 
 class UnknownError(RpcError, number=0, code="unknown"):

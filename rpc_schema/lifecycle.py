@@ -106,6 +106,7 @@ CREATE = Method(
     errors=(
         errors.AgentNotFound,
         errors.InvalidKey,
+        errors.SessionDeleted,
         errors.SessionExists,
         errors.MetadataTooLarge,
         errors.Forbidden,

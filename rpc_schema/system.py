@@ -110,7 +110,13 @@ HELLO = Method(
     summary="Introduce yourself; learn the limits.",
     errors=(errors.Unauthenticated,),
 )
-HEALTH = Method(name="gateway.health", params=NoParams, result=HealthResult, summary="How the gateway is.")
+HEALTH = Method(
+    name="gateway.health",
+    params=NoParams,
+    result=HealthResult,
+    summary="How the gateway is.",
+    errors=(errors.StoreUnavailable,),
+)
 DISCOVER = Method(
     name="rpc.discover", params=NoParams, result=dict[str, Any], summary="This protocol as an OpenRPC document."
 )

@@ -1,6 +1,10 @@
 """The agents of this gateway by id, and what they are configured with."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
 
 from gateway.settings import AgentPolicySettings, AgentSettings
 from rpc_schema.errors import AgentNotFound
@@ -18,6 +22,7 @@ class Roster:
     def __init__(self) -> None:
         self._agents: dict[str, Agent] = {}
         self._settings: dict[str, AgentSettings] = {}
+        self._at_work: Counter[Agent] = Counter()
 
     async def replace(self, settings: Sequence[AgentSettings]) -> None:
         """Build what is new or changed, keep what is not, let go of the rest.
@@ -25,13 +30,35 @@ class Roster:
         Raises:
             ValueError: an agent cannot be built; nothing was changed.
         """
-        agents = {
-            new.id: self._agents[new.id] if self._settings.get(new.id) == new else kinds.build(new) for new in settings
-        }
+        agents = {new.id: self._kept(new) or kinds.build(new) for new in settings}
         replaced = [agent for id, agent in self._agents.items() if agents.get(id) is not agent]
         self._agents, self._settings = agents, {new.id: new for new in settings}
         for agent in replaced:
-            await agent.close()
+            if not self._at_work[agent]:
+                await agent.close()
+
+    @asynccontextmanager
+    async def lend(self, id: str) -> AsyncIterator[Agent]:
+        """The agent for one turn: one that is replaced meanwhile is let go when its last turn has left it.
+
+        Raises:
+            AgentNotFound: there is none.
+        """
+        agent = self.agent(id)
+        self._at_work[agent] += 1
+        try:
+            yield agent
+        finally:
+            self._at_work[agent] -= 1
+            if not self._at_work[agent]:
+                del self._at_work[agent]
+                if self._agents.get(id) is not agent:
+                    await agent.close()
+
+    def _kept(self, new: AgentSettings) -> Agent | None:
+        """The agent that is there, where nothing that it is built from has changed."""
+        old = self._settings.get(new.id)
+        return self._agents[new.id] if old is not None and _built_from(old) == _built_from(new) else None
 
     def agent(self, id: str) -> Agent:
         """The agent of this id.
@@ -43,10 +70,6 @@ class Roster:
             return self._agents[id]
         except KeyError:
             raise AgentNotFound(agent=id) from None
-
-    def settings(self, id: str) -> AgentSettings | None:
-        """How it is configured; None when it is not any more."""
-        return self._settings.get(id)
 
     def ids(self) -> list[str]:
         """All agents, sorted."""
@@ -91,3 +114,8 @@ class Roster:
         """Let go of every agent's connections."""
         for agent in self._agents.values():
             await agent.close()
+
+
+def _built_from(settings: AgentSettings) -> AgentSettings:
+    """The settings without what only people and policies look at."""
+    return replace(settings, name="", description="", owner="", policy=AgentPolicySettings())

@@ -43,7 +43,7 @@ async def send(call: Call, params: wire.SendParams) -> wire.SendResult:
             result.subscription = subscribe_at(call, lane, state.head)
         ended = await services.turns.outcome(lane, result.turn, result.seq) if params.wait else None
     if ended is not None:
-        call.settle()
+        call.settle()  # it follows from now on, also when the wait is taken back
         call.give_place_back()
         if (outcome := await ended) is not None:
             _conclude(result, outcome)

@@ -16,10 +16,8 @@ def subscribe_at(call: Call, lane: Lane, head: int) -> SubscriptionRef:
 def follow(call: Call, lane: Lane, after: int, *, deltas: bool, snapshot: RunningTurn | None) -> Subscription:
     """Make a subscription that sends all after seq `after`, once the call is answered.
 
-    Raises:
-        TooManySubscriptions: the connection has as many as it may.
+    Whether the connection may have one more is asked before anything is done.
     """
-    call.check_subscriptions()
     services, peer = call.services, call.peer
     id = peer.next_subscription_id()
 

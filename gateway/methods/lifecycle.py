@@ -109,10 +109,9 @@ async def _delete(call: Call, key: str, params: wire.ManyParams) -> wire.DeleteR
     once = services.idempotency.repeatable(call.principal, wire.DELETE.name, key, params)
     deleted = wire.DeleteResult(deleted=True)
     async with services.lanes.enter(call.topic(key)) as lane:
-        if lane.state is not None and lane.state.deleted_at is not None:
-            earlier = await services.idempotency.earlier(once, wire.DeleteResult, lambda: deleted)
-            if earlier is not None:
-                return earlier
+        earlier = await services.idempotency.earlier(once, wire.DeleteResult, lambda: deleted)
+        if earlier is not None:
+            return earlier
         state = call.check(lane.state, "write")
         lifecycle.check_revision(state, params.if_revision)
         await services.turns.stop_all(lane, by=call.principal.user, reason="deleted")

@@ -16,6 +16,7 @@ async def subscribe(call: Call, params: wire.SubscribeParams) -> wire.SubscribeR
     topic = call.topic(params.key)
     call.hold(topic)
     async with call.session(params.key, "read") as lane:
+        call.check_subscriptions()
         state = lane.session
         after, is_complete = state.head, True
         if params.since is not UNSET:

@@ -12,9 +12,10 @@ from gateway import __version__
 from gateway.clock import instant
 from gateway.rpc.handlers import bind
 from gateway.services import Call
+from gateway.storage.base import StoreFault
 from rpc_schema import close_codes
 from rpc_schema import system as wire
-from rpc_schema.errors import Unauthenticated
+from rpc_schema.errors import StoreUnavailable, Unauthenticated
 from rpc_schema.types import NoParams
 
 log = structlog.get_logger(__name__)
@@ -46,11 +47,15 @@ async def hello(call: Call, params: wire.HelloParams) -> wire.HelloResult:
 async def health(call: Call, params: NoParams) -> wire.HealthResult:
     """Count, from memory but for what time alone brings about."""
     services = call.services
+    try:
+        expiring_soon = await services.expiring(services.clock.now_ms())
+    except StoreFault as error:
+        raise StoreUnavailable from error
     return wire.HealthResult(
         status=services.instance.status,
         uptime_ms=round((services.clock.monotonic() - services.instance.started) * 1000),
         sessions=wire.SessionCounts(**services.instance.sessions()),
-        expiring_soon=await services.expiring(services.clock.now_ms()),
+        expiring_soon=expiring_soon,
         turns_running=services.turns.running,
         connections=services.instance.connections,
         peak_connections=services.instance.peak_connections,

@@ -221,15 +221,15 @@ class _Batch:
 
     def __init__(self, count: int, response_bytes: int, send: Callable[[bytes], None]) -> None:
         self._answers: list[bytes | None] = [None] * count
-        self._missing, self._room, self._send = count, response_bytes - 2, send
+        self._limit, self._send = response_bytes, send
+        self._missing, self._room = count, response_bytes - 2
 
     def put(self, place: int, id: Id | UnsetType, answer: bytes | None) -> None:
         """Fill in one answer, an error where the array would grow past what a message may be."""
         if answer is not None and len(answer) + 1 > self._room:
-            answer = Dispatcher.refuse(id, ResponseTooBig(limit=self._room))
+            answer = Dispatcher.refuse(id, ResponseTooBig(limit=self._limit))
         self._room -= len(answer or b"") + 1
         self._answers[place] = answer
         self._missing -= 1
-        given = [answer for answer in self._answers if answer is not None]
-        if not self._missing and given:
+        if not self._missing and (given := [answer for answer in self._answers if answer is not None]):
             self._send(b"[" + b",".join(given) + b"]")

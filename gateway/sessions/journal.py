@@ -121,6 +121,8 @@ class Journal:
         try:
             done.result()
         except StoreFault as error:
+            if is_cancelled:
+                raise asyncio.CancelledError from error
             raise StoreUnavailable from error
         before, lane.state = lane.state, state
         for follower in self._followers:

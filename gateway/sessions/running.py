@@ -165,7 +165,7 @@ class TurnRun:
         last = self._last_message
         is_said = last is not None and last.finish_reason == finish and not self._unlogged()
         message = [] if is_said else [self._message(finish, is_partial=is_partial)]
-        open_calls = unanswered(self.turn, self._open_calls, self._open_ms) if is_partial else []
+        open_calls = unanswered(self.turn, self._open_calls, self._open_ms) if is_partial or self.is_cut else []
         self._last_words = [*open_calls, *self._end_generation(), *message, end]
         return self._last_words
 

@@ -1,8 +1,9 @@
 """What is known about a session, and how each event changes it. Pure.
 
-`apply` is the only way a state changes: the same events always give the same
-state. What people wrote (title, labels, metadata) stands apart in `Details`,
-because the store must be able to erase it.
+`apply` folds events: the same events on the same state always give the same.
+Birth, renewals and deletion are in the projection alone. What people wrote
+(title, labels, metadata) stands apart in `Details`, because the store must be
+able to erase it.
 """
 
 from typing import Any, assert_never, cast

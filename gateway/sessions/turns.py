@@ -192,15 +192,15 @@ class Turns:
 
     async def _ask(self, run: TurnRun, state: SessionState) -> Finish:
         """Show the agent the conversation; its answer comes through `run`."""
-        try:
-            agent = self._roster.agent(state.agent)
-        except AgentNotFound as error:
-            raise AgentFailure("agent_unavailable", error.message) from error
-        if (why := agent.unavailable()) is not None:
-            raise AgentFailure("agent_unavailable", why)
         messages = await self._transcript.conversation(state.id, state.head)
         turn = Turn(session=state.key, turn=run.turn, user=state.user, model=state.model, messages=messages)
-        return await agent.run(turn, run)
+        try:
+            async with self._roster.lend(state.agent) as agent:
+                if (why := agent.unavailable()) is not None:
+                    raise AgentFailure("agent_unavailable", why)
+                return await agent.run(turn, run)
+        except AgentNotFound as error:
+            raise AgentFailure("agent_unavailable", error.message) from error
 
     async def _record(self, run: TurnRun, build: Callable[[], Events]) -> None:
         """Write what the agent did, as long as its turn is not over."""

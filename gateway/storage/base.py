@@ -79,7 +79,8 @@ class Commit(Struct, kw_only=True):
     `details` replaces the session's words (title, labels, metadata), None keeps
     them. `chunks` are pieces of a running turn, gone with `drop_chunks`.
     `purge_to` empties the events up to that seq; `forget` all words beside the
-    log. After a purge or a forget the text is in no file when `commit` returns.
+    log. After a purge or a forget the text is in no file when `commit` returns,
+    unless another process reads the store for seconds: then soon after.
     """
 
     session: int
