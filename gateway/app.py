@@ -15,7 +15,7 @@ from rpc_schema.system import Limits
 
 from . import logs
 from .agents.roster import Roster
-from .clock import Clock, SystemClock
+from .clock import Clock, SteadyClock, SystemClock
 from .config import ConfigError
 from .demo import seed
 from .hub.hub import Hub
@@ -27,19 +27,20 @@ from .server.http import JSON, TEXT, Http, Page
 from .server.listener import Listener
 from .server.outbox import text_frame
 from .services import Call, Services, Status
-from .sessions import policy
 from .sessions.admission import Admission
 from .sessions.broadcast import Broadcast, Following
 from .sessions.census import Census
 from .sessions.directory import Directory
+from .sessions.expiry import Expiry
 from .sessions.idempotency import KEPT_MS, Idempotency
-from .sessions.journal import Journal
+from .sessions.journal import Follower, Journal
 from .sessions.lanes import Lanes
 from .sessions.recovery import recover
-from .sessions.state import SessionState
+from .sessions.retiming import Retiming
+from .sessions.rules import Rules
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
-from .settings import LimitSettings, PolicySettings, Settings
+from .settings import LimitSettings, Settings
 from .storage.base import Store, StoreFault, StoreRefused
 from .storage.sqlite import SqliteStore
 
@@ -55,13 +56,11 @@ class StartError(Exception):
 class Gateway:
     """One running gateway: an Instance for its handlers, an address for its owner."""
 
-    def __init__(self, clock: Clock, policy_settings: PolicySettings) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.id = new_id(clock.now_ms())
         self.started = clock.monotonic()
         self.status: Status = "starting"
         self.host, self.port = "", 0
-        self.policy_settings = policy_settings
-        self._policy_by_agent: dict[str, policy.Effective] = {}
         self.census = Census()
         self.roster = Roster()
         self.services: Services
@@ -82,17 +81,6 @@ class Gateway:
         """How many there are of each state."""
         return self.census.counts()
 
-    def policy_of(self, state: SessionState) -> policy.Effective:
-        """What a session lives by; sessions without rules of their own share their agent's."""
-        if state.details.policy or state.clamped:
-            agent = self.roster.policy(state.agent)
-            return policy.effective(self.policy_settings, agent, state.details.policy, state.clamped)
-        shared = self._policy_by_agent.get(state.agent)
-        if shared is None:
-            shared = policy.effective(self.policy_settings, self.roster.policy(state.agent))
-            self._policy_by_agent[state.agent] = shared
-        return shared
-
     async def reload(self, settings: Settings) -> None:
         """Take new agents and policies, for running sessions at once.
 
@@ -100,8 +88,8 @@ class Gateway:
             ValueError: an agent cannot be built; nothing was changed.
         """
         await self.roster.replace(settings.agents)
-        self.policy_settings = settings.policy
-        self._policy_by_agent.clear()
+        self.services.rules.take(settings.policy)
+        self.services.retiming.want()
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, tell everybody, let running turns finish."""
@@ -122,8 +110,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     Raises:
         StartError: it cannot start.
     """
-    clock = clock or SystemClock()
-    gateway = Gateway(clock, settings.policy)
+    steady = SteadyClock(clock or SystemClock())
+    gateway = Gateway(steady)
     async with AsyncExitStack() as stack:
         try:
             await gateway.roster.replace(settings.agents)
@@ -133,7 +121,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         stack.push_async_callback(gateway.roster.close)
         stack.push_async_callback(store.close)
         try:
-            await _build(gateway, settings, store, clock, stack)
+            await _build(gateway, settings, store, steady, stack)
         except (StoreFault, StoreUnavailable) as error:
             raise StartError(f"The store in {settings.server.data_dir} cannot be used: {error}") from error
         await _listen(gateway, settings, store, stack)
@@ -180,7 +168,7 @@ async def serve(
     return 0
 
 
-async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Clock, stack: AsyncExitStack) -> None:
+async def _build(gateway: Gateway, settings: Settings, store: Store, clock: SteadyClock, stack: AsyncExitStack) -> None:
     """Make the rooms from the lowest up; take up what the last process left."""
     hub = Hub(text_frame)
     lanes, transcript = Lanes(store), Transcript(store)
@@ -192,14 +180,29 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
         clock=clock,
         output_bytes=settings.limits.output_bytes,
     )
-    journal = Journal(store, clock, gateway.policy_of, followers=(Broadcast(hub), gateway.census, turns))
+    rules = Rules(store, gateway.roster, settings.policy)
+    await rules.load()
+    followers: list[Follower] = [Broadcast(hub), gateway.census, turns]
+    journal = Journal(store, clock, rules.policy_of, followers)
     turns.write_with(journal)
+    expiry = Expiry(clock=clock, store=store, lanes=lanes, journal=journal, turns=turns, rules=rules)
+    followers.append(expiry)
+    retiming = Retiming(
+        store=store,
+        lanes=lanes,
+        journal=journal,
+        rules=rules,
+        roster=gateway.roster,
+        clock=clock,
+        touched=expiry.arm,
+    )
     gateway.turns = await stack.enter_async_context(turns)
     gateway.services = Services(
         clock=clock,
         limits=_limits(settings.limits),
-        policy=gateway.policy_of,
-        policy_settings=lambda: gateway.policy_settings,
+        rules=rules,
+        retiming=retiming,
+        expiry=expiry,
         roster=gateway.roster,
         hub=hub,
         lanes=lanes,
@@ -216,8 +219,10 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
     )
     gateway.census.begin(await store.counts())
     await recover(store, lanes, journal, turns, clock)
-    pruning = asyncio.create_task(_prune(store, clock), name="prune answers")
-    stack.callback(pruning.cancel)
+    await expiry.begin()
+    retiming.want()
+    for work in (expiry.run(), retiming.run(), _prune(store, clock)):
+        stack.callback(asyncio.create_task(work).cancel)
 
 
 async def _listen(gateway: Gateway, settings: Settings, store: Store, stack: AsyncExitStack) -> None:

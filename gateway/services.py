@@ -17,19 +17,20 @@ from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relati
 from .auth.principal import Principal
 from .clock import Clock
 from .hub.hub import Hub, Sink, Subscription, Topic
-from .sessions import keys, lifecycle
+from .sessions import keys
 from .sessions.admission import Admission
 from .sessions.broadcast import Following
 from .sessions.directory import Directory
+from .sessions.expiry import Expiry
 from .sessions.idempotency import Idempotency
 from .sessions.journal import Journal
 from .sessions.lanes import Lane, Lanes
-from .sessions.policy import Effective
+from .sessions.retiming import Retiming
+from .sessions.rules import Rules
 from .sessions.state import SessionState
 from .sessions.summary import summary
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
-from .settings import PolicySettings
 
 Status = Literal["ok", "starting", "draining"]
 
@@ -109,8 +110,9 @@ class Services:
 
     clock: Clock
     limits: Limits
-    policy: Callable[[SessionState], Effective]
-    policy_settings: Callable[[], PolicySettings]
+    rules: Rules
+    retiming: Retiming
+    expiry: Expiry
     roster: Roster
     hub: Hub
     lanes: Lanes
@@ -127,7 +129,7 @@ class Services:
 
     def summary(self, state: SessionState) -> Session:
         """The session as lists show it, now."""
-        return summary(state, self.policy(state).policy, self.roster.name(state.agent), self.clock.now_ms())
+        return summary(state, self.rules.policy_of(state), self.roster.name(state.agent), self.clock.now_ms())
 
 
 @dataclass(slots=True)
@@ -185,15 +187,10 @@ class Call:
     async def inside(self, lane: Lane, permission: Permission) -> SessionState:
         """The session of a lane that the caller is in already, under the rules of `session`.
 
-        One whose time is up is ended before anybody does anything with it.
+        What time has done to it is done before anybody does anything with it.
         """
-        state = self.check(lane.state, permission)
-        services = self.services
-        events = lifecycle.expire(state, services.policy(state).policy, services.clock.now_ms())
-        if not events:
-            return state
-        await services.turns.stop_all(lane, by="gateway", reason="ended")
-        return await services.journal.append(lane, *events)
+        self.check(lane.state, permission)
+        return await self.services.expiry.settle(lane)
 
     def check(self, state: SessionState | None, permission: Permission) -> SessionState:
         """The session, if the caller may know of it and use it so."""
@@ -215,6 +212,11 @@ class Call:
         """Refuse what the caller may not do."""
         if not allows(self.principal, resource, permission):
             raise errors.Forbidden(required=f"the scope {NEEDED_SCOPE[permission]}")
+
+    def require_agent(self, agent: str) -> None:
+        """Refuse whoever is neither the agent's owner nor an admin."""
+        if not self.principal.is_admin and self.services.roster.owner(agent) != self.principal.user:
+            raise errors.Forbidden(required="the agent's owner or an admin")
 
     def acting_for(self, user: str | UnsetType) -> str:
         """Whose the call is: the caller's, unless an admin names somebody else.

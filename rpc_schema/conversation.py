@@ -85,9 +85,8 @@ SEND = Method(
     summary="Send a message; the answer comes once it is durable, or at the turn's end with `wait`.",
     errors=(
         *errors.REACHING_A_SESSION,
-        errors.SessionExpired,
-        errors.SessionEnded,
-        errors.SessionArchived,
+        *errors.CLOSED,
+        errors.SessionPaused,
         errors.TurnRunning,
         errors.QueueFull,
         errors.ContentTooLarge,

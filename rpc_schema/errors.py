@@ -142,6 +142,22 @@ class InvalidKey(RpcError, number=400, code="invalid_key"):
 
 
 @dataclass(kw_only=True, eq=False)
+class InvalidTimeout(RpcError, number=400, code="invalid_timeout"):
+    """{path} is out of range: {reason}."""
+
+    path: str
+    reason: str
+
+
+@dataclass(kw_only=True, eq=False)
+class InvalidPolicy(RpcError, number=400, code="invalid_policy"):
+    """{path} is out of range: {reason}."""
+
+    path: str
+    reason: str
+
+
+@dataclass(kw_only=True, eq=False)
 class InvalidCursor(RpcError, number=400, code="invalid_cursor"):
     """The cursor cannot be used: {reason}; start again without one."""
 
@@ -182,6 +198,16 @@ class TurnRunning(RpcError, number=409, code="turn_running"):
     """A turn is running; stop it, or send with ifBusy enqueue or interrupt."""
 
     turn: str
+
+
+@dataclass(kw_only=True, eq=False)
+class SessionPaused(RpcError, number=409, code="session_paused"):
+    """The session is paused; resume it first."""
+
+
+@dataclass(kw_only=True, eq=False)
+class SessionPinned(RpcError, number=409, code="session_pinned"):
+    """The session is pinned; unpin it first."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -240,6 +266,14 @@ class MetadataTooLarge(RpcError, number=413, code="metadata_too_large"):
 
 
 @dataclass(kw_only=True, eq=False)
+class RenewalFailed(RpcError, number=422, code="renewal_failed"):
+    """The session cannot last longer than {max_duration_minutes} minutes from {created_at}; create a new one."""
+
+    max_duration_minutes: float
+    created_at: str
+
+
+@dataclass(kw_only=True, eq=False)
 class QueueFull(RpcError, number=429, code="queue_full", retryable=True):
     """{limit} messages are waiting already; wait for a turn to end."""
 
@@ -286,6 +320,8 @@ class UnknownError(RpcError, number=0, code="unknown"):
 
 REACHING_A_SESSION = (InvalidKey, SessionNotFound, SessionDeleted, Forbidden, StoreUnavailable)
 """What any method that names a session can answer."""
+CLOSED = (SessionArchived, SessionExpired, SessionEnded)
+"""What a session that is archived or has ended answers to whatever would go on with it."""
 
 
 def every_error() -> Iterator[type[RpcError]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from .types import EndReason, FinishReason, Instant, Source, State, Usage
+from .types import EndReason, FinishReason, Instant, PolicyPatch, Source, State, Usage
 
 
 class Event(Struct, rename="camel", tag_field="type", kw_only=True, omit_defaults=True):
@@ -39,6 +39,23 @@ class SessionStateChanged(Event, tag="session.state", kw_only=True):
     reason: Literal["idle", "activity", "user", "admin"] | EndReason
 
 
+class SessionExpiring(Event, tag="session.expiring", kw_only=True):
+    """The session is near its end: said once for each deadline."""
+
+    cause: Literal["timeout", "max_duration"]
+    expires_at: Instant
+    minutes_remaining: float
+    time_remaining_ms: int
+
+
+class SessionRenewed(Event, tag="session.renewed", kw_only=True):
+    """The end of the session moved out: by hand, or by what took back a warning (`auto`: by activity)."""
+
+    expires_at: Instant
+    renewal_count: int
+    auto: bool
+
+
 class SessionUpdated(Event, tag="session.updated", kw_only=True):
     """What a person decided anew: only the changed fields are there, null where one was cleared."""
 
@@ -46,6 +63,11 @@ class SessionUpdated(Event, tag="session.updated", kw_only=True):
     pinned: bool | UnsetType = UNSET
     labels: dict[str, str] | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    policy: (
+        Annotated[PolicyPatch, Meta(description="All of the session's own overrides, as they are now.")] | UnsetType
+    ) = UNSET
+    archived_at: Instant | UnsetType | None = UNSET
 
 
 class MessageUser(Event, tag="message.user", kw_only=True):
@@ -151,6 +173,8 @@ class TurnFailed(Event, tag="turn.failed", kw_only=True):
 AnyEvent = (
     SessionCreated
     | SessionStateChanged
+    | SessionExpiring
+    | SessionRenewed
     | SessionUpdated
     | MessageUser
     | MessageAssistant
@@ -172,6 +196,8 @@ LoggedEvent = Annotated[Raw, Meta(extra_json_schema={"$ref": "#/components/schem
 EventType = Literal[
     "session.created",
     "session.state",
+    "session.expiring",
+    "session.renewed",
     "session.updated",
     "message.user",
     "message.assistant",

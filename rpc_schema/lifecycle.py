@@ -67,6 +67,8 @@ class UpdateParams(Params, kw_only=True):
     pinned: bool | UnsetType = UNSET
     labels: Labels | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
+    model: Annotated[Word, Meta(description="From the next turn on; null: the agent's own.")] | UnsetType | None = UNSET
+    policy: Annotated[PolicyPatch, Meta(description="Null clears all overrides.")] | UnsetType | None = UNSET
     if_revision: IfRevision | UnsetType = UNSET
 
 
@@ -76,11 +78,29 @@ class SessionResult(Wire, kw_only=True):
     session: Session
 
 
+class RenewParams(Params, kw_only=True):
+    """Which session."""
+
+    key: Key
+    idempotency_key: IdempotencyKey | UnsetType = UNSET
+
+
+class HeartbeatParams(Params, kw_only=True):
+    """Which session."""
+
+    key: Key
+
+
 class ManyParams(Params, kw_only=True):
     """One session by `key`, or up to 500 by `keys`."""
 
     key: Key | UnsetType = UNSET
     keys: Keys | UnsetType = UNSET
+
+
+class ClearParams(ManyParams, kw_only=True):
+    """Which sessions to empty or delete."""
+
     idempotency_key: IdempotencyKey | UnsetType = UNSET
     if_revision: IfRevision | UnsetType = UNSET
 
@@ -96,6 +116,21 @@ class DeleteResult(Wire, kw_only=True):
     """The session is gone."""
 
     deleted: bool
+
+
+def _managing(
+    verb: str, summary: str, *errors_beside: type[errors.RpcError], past_limits: bool = False
+) -> Method[ManyParams, SessionResult]:
+    """A verb that takes one key or many and answers with the session."""
+    return Method(
+        name=f"session.{verb}",
+        params=ManyParams,
+        result=SessionResult,
+        bulk_result=BulkResult,
+        summary=summary,
+        errors=(*errors.REACHING_A_SESSION, *errors_beside),
+        past_limits=past_limits,
+    )
 
 
 CREATE = Method(
@@ -121,17 +156,20 @@ UPDATE = Method(
     name="session.update",
     params=UpdateParams,
     result=SessionResult,
-    summary="Change title, pin, labels or metadata.",
+    summary="Change title, pin, labels, metadata, model or policy: all that is asked for, or nothing.",
     errors=(
         *errors.REACHING_A_SESSION,
-        errors.SessionArchived,
+        *errors.CLOSED,
         errors.RevisionMismatch,
         errors.MetadataTooLarge,
+        errors.InvalidTimeout,
+        errors.InvalidPolicy,
+        errors.AgentNotFound,
     ),
 )
 RESET = Method(
     name="session.reset",
-    params=ManyParams,
+    params=ClearParams,
     result=ResetResult,
     bulk_result=BulkResult,
     summary="Clear the history and the queue, from every read and from the disk; a running turn is stopped first.",
@@ -144,7 +182,7 @@ RESET = Method(
 )
 DELETE = Method(
     name="session.delete",
-    params=ManyParams,
+    params=ClearParams,
     result=DeleteResult,
     bulk_result=BulkResult,
     summary="Delete the session and its history for good; a running turn is stopped first.",
@@ -154,4 +192,39 @@ DELETE = Method(
         errors.IdempotencyConflict,
     ),
 )
-METHODS = (CREATE, UPDATE, RESET, DELETE)
+END = _managing(
+    "end",
+    "End the session for good; its history stays. A running turn and the queue are stopped first.",
+    past_limits=True,
+)
+PAUSE = _managing(
+    "pause",
+    "Stop the clock of inactivity and take no messages; a running turn is stopped, the queue waits.",
+    *errors.CLOSED,
+)
+RESUME = _managing("resume", "Go on where the session was paused, with the time that was left.", *errors.CLOSED)
+ARCHIVE = _managing(
+    "archive", "Put the session away, read-only, until it is restored.", errors.SessionPinned, errors.TurnRunning
+)
+RESTORE = _managing("restore", "Take the session out of the archive; one that has ended stays ended.")
+RENEW = Method(
+    name="session.renew",
+    params=RenewParams,
+    result=SessionResult,
+    summary="Give the session its whole timeout again.",
+    errors=(
+        *errors.REACHING_A_SESSION,
+        *errors.CLOSED,
+        errors.SessionPaused,
+        errors.RenewalFailed,
+        errors.IdempotencyConflict,
+    ),
+)
+HEARTBEAT = Method(
+    name="session.heartbeat",
+    params=HeartbeatParams,
+    result=SessionResult,
+    summary="Say that somebody is there: activity, as a message is.",
+    errors=(*errors.REACHING_A_SESSION, *errors.CLOSED, errors.SessionPaused),
+)
+METHODS = (CREATE, UPDATE, END, PAUSE, RESUME, RENEW, HEARTBEAT, ARCHIVE, RESTORE, RESET, DELETE)

@@ -108,17 +108,22 @@ class ContextPolicyPatch(Part, kw_only=True):
 
 
 class PolicyPatch(Part, kw_only=True):
-    """Overrides of single policy fields; out-of-range values are clamped on create."""
+    """Changes to single policy fields.
 
-    idle_after_minutes: float | UnsetType = UNSET
-    timeout_minutes: float | UnsetType = UNSET
-    max_duration_minutes: float | UnsetType = UNSET
-    warning_threshold_minutes: float | UnsetType = UNSET
-    auto_renew: bool | UnsetType = UNSET
+    Null clears an override, so that the agent's or the gateway's value holds again; on create there is none to clear,
+    and for maxConcurrentPerUser and autoArchiveDays it means unlimited and never. Out-of-range values are moved into
+    range on create and refused by an update.
+    """
+
+    idle_after_minutes: float | UnsetType | None = UNSET
+    timeout_minutes: float | UnsetType | None = UNSET
+    max_duration_minutes: float | UnsetType | None = UNSET
+    warning_threshold_minutes: float | UnsetType | None = UNSET
+    auto_renew: bool | UnsetType | None = UNSET
     max_concurrent_per_user: int | UnsetType | None = UNSET
     auto_archive_days: float | UnsetType | None = UNSET
-    allow_model_override: bool | UnsetType = UNSET
-    context: ContextPolicyPatch | UnsetType = UNSET
+    allow_model_override: bool | UnsetType | None = UNSET
+    context: ContextPolicyPatch | UnsetType | None = UNSET
 
 
 class TurnRef(Wire, kw_only=True):

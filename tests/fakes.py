@@ -14,6 +14,7 @@ from gateway.storage.base import (
     EventPage,
     EventQuery,
     EventRow,
+    Retimed,
     SessionPage,
     SessionQuery,
     SessionRow,
@@ -92,6 +93,7 @@ class MemoryStore:
         self._seqs: dict[int, set[int]] = {}
         self._chunks: dict[int, list[bytes]] = {}
         self._answers: dict[bytes, tuple[StoredAnswer, int, bool]] = {}
+        self._notes: dict[tuple[str, str], bytes] = {}
         self._last_session = 0
         self._is_failing = self._is_closed = False
 
@@ -171,6 +173,42 @@ class MemoryStore:
         await self._answer()
         spans = [(row.warn_at, row.expires_at) for row in self._rows.values()]
         return sum(warn is not None and end is not None and warn <= now_ms < end for warn, end in spans)
+
+    async def load_many(self, topics: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredSession]:
+        found = {topic: await self.load(*topic) for topic in topics}
+        return {topic: stored for topic, stored in found.items() if stored is not None}
+
+    async def topics(self, sessions: Sequence[int]) -> dict[int, tuple[str, str]]:
+        await self._answer()
+        return {id: (self._rows[id].tenant, self._rows[id].key) for id in sessions if id in self._rows}
+
+    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int]]:
+        await self._answer()
+        places = sorted((row.due_at, row.id) for row in self._rows.values() if row.due_at is not None)
+        return [place for place in places if place > after and place[0] <= until_ms][:limit]
+
+    async def timed(self, agent: str, after: int, limit: int) -> list[tuple[int, StoredSession]]:
+        await self._answer()
+        there = [row for row in self._rows.values() if row.agent == agent and row.deleted_at is None]
+        timed = [row.id for row in there if row.lifecycle != "ended" or row.archived_at is None]
+        return [(id, self._stored(id)) for id in sorted(timed) if id > after][:limit]
+
+    async def retime(self, sessions: Sequence[Retimed]) -> None:
+        await self._answer()
+        for new in sessions:
+            row = self._rows.get(new.id)
+            if row is not None and row.state == new.state:
+                row.due_at, row.warn_at, row.expires_at = new.due_at, new.warn_at, new.expires_at
+
+    async def notes(self, kind: str) -> dict[str, bytes]:
+        await self._answer()
+        return {name: value for (of, name), value in self._notes.items() if of == kind}
+
+    async def note(self, kind: str, name: str, value: bytes | None) -> None:
+        await self._answer()
+        self._notes.pop((kind, name), None)
+        if value is not None:
+            self._notes[kind, name] = value
 
     async def answer(self, scope: bytes) -> StoredAnswer | None:
         await self._answer()

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import structlog
 from msgspec.structs import replace
 
 from gateway.settings import AgentPolicySettings, AgentSettings
@@ -14,6 +15,7 @@ from . import kinds
 from .base import Agent
 
 _FREE = frozenset({"echo"})
+log = structlog.get_logger(__name__)
 
 
 class Roster:
@@ -35,7 +37,7 @@ class Roster:
         self._agents, self._settings = agents, {new.id: new for new in settings}
         for agent in replaced:
             if not self._at_work[agent]:
-                await agent.close()
+                await _let_go(agent)
 
     @asynccontextmanager
     async def lend(self, id: str) -> AsyncIterator[Agent]:
@@ -53,7 +55,7 @@ class Roster:
             if not self._at_work[agent]:
                 del self._at_work[agent]
                 if self._agents.get(id) is not agent:
-                    await agent.close()
+                    await _let_go(agent)
 
     def _kept(self, new: AgentSettings) -> Agent | None:
         """The agent that is there, where nothing that it is built from has changed."""
@@ -113,7 +115,15 @@ class Roster:
     async def close(self) -> None:
         """Let go of every agent's connections."""
         for agent in self._agents.values():
-            await agent.close()
+            await _let_go(agent)
+
+
+async def _let_go(agent: Agent) -> None:
+    """Close it; one that cannot be closed has been replaced all the same."""
+    try:
+        await agent.close()
+    except Exception:
+        log.exception("agent_not_closed", agent=agent.id)
 
 
 def _built_from(settings: AgentSettings) -> AgentSettings:

@@ -2,7 +2,6 @@
 
 from gateway.rpc.handlers import bind
 from gateway.services import Call
-from gateway.sessions import policy
 from rpc_schema import agents as wire
 from rpc_schema.types import NoParams
 
@@ -14,8 +13,17 @@ async def list_agents(call: Call, params: NoParams) -> wire.ListResult:
 
 async def get(call: Call, params: wire.GetParams) -> wire.Agent:
     """One of them."""
-    call.services.roster.agent(params.agent)
     return _show(call, params.agent)
+
+
+async def set_policy(call: Call, params: wire.SetPolicyParams) -> wire.SetPolicyResult:
+    """Change what its sessions live by, from now on; their timers follow."""
+    services = call.services
+    services.roster.agent(params.agent)
+    call.require_agent(params.agent)
+    effective = await services.rules.set(params.agent, params.policy)
+    services.retiming.want()
+    return wire.SetPolicyResult(policy=effective.policy, policy_sources=effective.sources)
 
 
 def _show(call: Call, id: str) -> wire.Agent:
@@ -29,9 +37,13 @@ def _show(call: Call, id: str) -> wire.Agent:
         model=agent.model,
         owner=services.roster.owner(id),
         description=services.roster.description(id),
-        policy=policy.effective(services.policy_settings(), services.roster.policy(id)).policy,
+        policy=services.rules.of_agent(id).policy,
         available=agent.unavailable() is None,
     )
 
 
-HANDLERS = (bind(wire.LIST, list_agents, is_immediate=True), bind(wire.GET, get, is_immediate=True))
+HANDLERS = (
+    bind(wire.LIST, list_agents, is_immediate=True),
+    bind(wire.GET, get, is_immediate=True),
+    bind(wire.SET_POLICY, set_policy),
+)

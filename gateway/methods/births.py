@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from gateway.auth.permissions import Resource
 from gateway.services import Call
 from gateway.sessions import lifecycle, policy
 from gateway.sessions.lanes import Lane
@@ -14,7 +15,7 @@ from gateway.sessions.state import Details, SessionState
 from gateway.storage.base import Answer
 from rpc_schema import errors
 from rpc_schema.lifecycle import NewSession
-from rpc_schema.types import PolicyPatch
+from rpc_schema.types import Policy, PolicyPatch
 
 MakeAnswer = Callable[[SessionState], Answer | None]
 
@@ -29,7 +30,7 @@ async def give_birth(call: Call, lane: Lane, params: NewSession, answer: MakeAns
     services = call.services
     birth = await _prepare(call, lane.topic[1], params)
     state, created = lifecycle.create(birth, call.principal.user, services.clock.now_ms())
-    limit = services.policy(state).policy.max_concurrent_per_user
+    limit = services.rules.limit_of(state)
     async with services.admission.room(state.tenant, state.user, state.agent, limit):
         return await services.journal.append(lane, created, onto=state, answer=answer)
 
@@ -43,6 +44,13 @@ def check_metadata(call: Call, metadata: Any) -> None:
         raise errors.MetadataTooLarge(length=length, limit=limit)
 
 
+def check_model(call: Call, resource: Resource, rules: Policy) -> None:
+    """Refuse another model than the agent's, unless the policy has the switch and the caller is an admin."""
+    if not rules.allow_model_override:
+        raise errors.Forbidden(required="a policy with allowModelOverride")
+    call.require(resource, "override_model")
+
+
 async def _prepare(call: Call, key: str, params: NewSession) -> Birth:
     """Check what the caller wants, and that they may want it."""
     services = call.services
@@ -52,13 +60,10 @@ async def _prepare(call: Call, key: str, params: NewSession) -> Birth:
     call.require(resource, "write")
     check_metadata(call, params.metadata)
     patch = params.policy if params.policy is not UNSET else PolicyPatch()
-    overrides, clamped = policy.clamp(patch, services.policy_settings())
+    overrides, clamped = policy.clamp(patch, services.rules.settings)
     model = agent.model if params.model is UNSET else params.model
     if model != agent.model:
-        rules = policy.effective(services.policy_settings(), services.roster.policy(params.agent), overrides).policy
-        if not rules.allow_model_override:
-            raise errors.Forbidden(required="an agent whose policy has allowModelOverride")
-        call.require(resource, "override_model")
+        check_model(call, resource, services.rules.with_overrides(params.agent, overrides))
     title = None if params.title is UNSET else params.title
     return Birth(
         id=await services.new_session_id(),

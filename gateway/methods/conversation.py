@@ -76,20 +76,19 @@ async def _accept(
 ) -> wire.SendResult:
     """Write the message down with the turn it begins or waits for."""
     services = call.services
-    rules = services.policy(state).policy
-    lifecycle.check_open(state, rules)
+    rules, now_ms = services.rules.policy_of(state), services.clock.now_ms()
+    lifecycle.check_talking(state)
     place = lifecycle.admit(state, params.if_busy, services.limits.queued_turns)
     call.check_serving()
     services.roster.agent(state.agent)
     if place == "interrupt" and state.turn is not None:
         await services.turns.stop(lane, state.turn.id, by=call.principal.user, reason="interrupted")
         state = lane.session
-    turn = f"t_{new_id(services.clock.now_ms())}"
-    seq = state.head + 1
+    touched = lifecycle.touch(state, rules, now_ms)
+    turn = f"t_{new_id(now_ms)}"
+    seq = state.head + len(touched.events) + 1
     position = len(state.queue) + 1 if place == "queue" else None
-    was_renewed = lifecycle.renews(state, rules)
-    if was_renewed:
-        state = lifecycle.touch_renewal(state)
+    was_renewed = touched.onto.renewal_count > state.renewal_count
 
     def result(after: SessionState) -> wire.SendResult:
         return wire.SendResult(
@@ -109,7 +108,9 @@ async def _accept(
         else ev.TurnQueued(turn=turn, position=position)
     )
     message = _message(call, params, turn)
-    return result(await services.journal.append(lane, message, begun, onto=state, answer=answer))
+    return result(
+        await services.journal.append(lane, *touched.events, message, begun, onto=touched.onto, answer=answer)
+    )
 
 
 def _message(call: Call, params: wire.SendParams, turn: str) -> ev.MessageUser:

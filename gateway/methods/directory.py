@@ -41,7 +41,7 @@ async def status(call: Call, params: wire.StatusParams) -> wire.StatusResult:
     async with call.session(params.key, "read") as lane:
         state = lane.session
         messages = await _newest_messages(call, state, params.messages) if params.messages else []
-    effective = services.policy(state)
+    effective = services.rules.of(state)
     cached, read = state.cache_read_tokens, state.input_tokens
     return wire.StatusResult(
         session=services.summary(state),
@@ -127,7 +127,7 @@ async def _newest_messages(call: Call, state: SessionState, count: int) -> list[
 
 def _begin(call: Call, keys: list[str], index: int, state: SessionState) -> Place:
     summary = msgspec.to_builtins(call.services.summary(state))
-    policy = msgspec.to_builtins(call.services.policy(state).policy)
+    policy = msgspec.to_builtins(call.services.rules.of(state).policy)
     return Place(
         keys=exports.name_keys(keys),
         index=index,

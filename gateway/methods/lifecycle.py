@@ -1,25 +1,22 @@
 """Beginning, changing, clearing and deleting a session."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
 from msgspec import UNSET
 
 from gateway.ids import new_id
 from gateway.rpc.handlers import bind
 from gateway.services import Call
-from gateway.sessions import lifecycle
+from gateway.sessions import lifecycle, policy
 from gateway.sessions.idempotency import Repeatable
+from gateway.sessions.lanes import Lane
 from gateway.sessions.state import SessionState
 from gateway.storage.base import Answer
 from rpc_schema import errors
 from rpc_schema import lifecycle as wire
-from rpc_schema.types import BulkItem, BulkResult, Wire
+from rpc_schema.naming import camel
 
-from .births import check_metadata, give_birth
+from .births import check_metadata, check_model, give_birth
+from .bulk import one_or_many
 from .following import subscribe_at
-
-R = TypeVar("R", bound=Wire)
 
 
 async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
@@ -56,26 +53,77 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
 
 
 async def update(call: Call, params: wire.UpdateParams) -> wire.SessionResult:
-    """Change what people decide about a session."""
+    """Change what people decide about a session: all that is asked for, or nothing."""
     check_metadata(call, params.metadata)
     async with call.session(params.key, "write") as lane:
         lifecycle.check_revision(lane.session, params.if_revision)
-        if events := lifecycle.update(lane.session, params, call.principal.user):
-            await call.services.journal.append(lane, *events)
-        return wire.SessionResult(session=call.services.summary(lane.session))
+        change = _checked(call, lane.session, params)
+        decision = lifecycle.update(lane.session, change, call.principal.user, call.services.rules.policy_of)
+        return await _carry_out(call, lane, decision)
 
 
-async def reset(call: Call, params: wire.ManyParams) -> wire.ResetResult | BulkResult:
-    """Clear one session or many."""
-    return await _each(call, params, _reset)
+async def renew(call: Call, params: wire.RenewParams) -> wire.SessionResult:
+    """Give it its whole timeout again."""
+    services = call.services
+    once = services.idempotency.repeatable(call.principal, wire.RENEW.name, params.key, params)
+    async with call.session(params.key, "write") as lane:
+        earlier = await services.idempotency.earlier(
+            once, wire.SessionResult, lambda: wire.SessionResult(session=services.summary(lane.session))
+        )
+        if earlier is not None:
+            return earlier
+        rules = services.rules.policy_of(lane.session)
+        decision = lifecycle.renew(lane.session, rules, call.principal.user, services.clock.now_ms())
+        return await _carry_out(call, lane, decision, once)
 
 
-async def delete(call: Call, params: wire.ManyParams) -> wire.DeleteResult | BulkResult:
-    """Delete one session or many."""
-    return await _each(call, params, _delete)
+async def heartbeat(call: Call, params: wire.HeartbeatParams) -> wire.SessionResult:
+    """Count as activity."""
+    services = call.services
+    async with call.session(params.key, "write") as lane:
+        rules = services.rules.policy_of(lane.session)
+        return await _carry_out(call, lane, lifecycle.touch(lane.session, rules, services.clock.now_ms()))
 
 
-async def _reset(call: Call, key: str, params: wire.ManyParams) -> wire.ResetResult:
+async def end(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
+    """End it for good; its history stays."""
+    async with call.session(key, "write") as lane:
+        if lane.session.lifecycle != "ended":
+            await call.services.turns.stop_all(lane, by=call.principal.user, reason="ended")
+        return await _carry_out(call, lane, lifecycle.end(lane.session, call.principal.user, _who(call, lane)))
+
+
+async def pause(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
+    """Stop its running turn and its clock of inactivity."""
+    async with call.session(key, "write") as lane:
+        lifecycle.check_open(lane.session)
+        if (turn := lane.session.turn) is not None:
+            await call.services.turns.stop(lane, turn.id, by=call.principal.user, reason="paused")
+        return await _carry_out(call, lane, lifecycle.pause(lane.session, call.principal.user, _who(call, lane)))
+
+
+async def resume(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
+    """Go on with the time that was left."""
+    async with call.session(key, "write") as lane:
+        lifecycle.check_open(lane.session)
+        return await _carry_out(call, lane, lifecycle.resume(lane.session, call.principal.user, _who(call, lane)))
+
+
+async def archive(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
+    """Put it away, read-only."""
+    async with call.session(key, "write") as lane:
+        now_ms = call.services.clock.now_ms()
+        return await _carry_out(call, lane, lifecycle.archive(lane.session, call.principal.user, now_ms))
+
+
+async def restore(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
+    """Take it out of the archive."""
+    async with call.session(key, "write") as lane:
+        return await _carry_out(call, lane, lifecycle.restore(lane.session, call.principal.user))
+
+
+async def reset(call: Call, key: str, params: wire.ClearParams) -> wire.ResetResult:
+    """Clear its history and its queue."""
     services = call.services
     once = services.idempotency.repeatable(call.principal, wire.RESET.name, key, params)
     async with call.session(key, "write") as lane:
@@ -104,7 +152,8 @@ async def _reset(call: Call, key: str, params: wire.ManyParams) -> wire.ResetRes
         return result
 
 
-async def _delete(call: Call, key: str, params: wire.ManyParams) -> wire.DeleteResult:
+async def delete(call: Call, key: str, params: wire.ClearParams) -> wire.DeleteResult:
+    """Delete it and all that was said in it."""
     services = call.services
     once = services.idempotency.repeatable(call.principal, wire.DELETE.name, key, params)
     deleted = wire.DeleteResult(deleted=True)
@@ -119,23 +168,44 @@ async def _delete(call: Call, key: str, params: wire.ManyParams) -> wire.DeleteR
         return deleted
 
 
-async def _each(
-    call: Call, params: wire.ManyParams, one: Callable[[Call, str, wire.ManyParams], Awaitable[R]]
-) -> R | BulkResult:
-    """Do it to the one session named, or to each of many: what fails for one is its own result."""
-    if (params.key is UNSET) == (params.keys is UNSET):
-        raise errors.InvalidParams(path="$.key", reason="give either `key` or `keys`")
-    if params.key is not UNSET:
-        return await one(call, params.key, params)
-    assert params.keys is not UNSET
-    results = []
-    for key in dict.fromkeys(params.keys):
-        try:
-            results.append(BulkItem(key=key, ok=True, result=await one(call, key, params)))
-        except errors.RpcError as error:
-            results.append(BulkItem(key=key, ok=False, error=error.to_wire()))
-    succeeded = sum(item.ok for item in results)
-    return BulkResult(results=results, succeeded=succeeded, failed=len(results) - succeeded)
+async def _carry_out(
+    call: Call, lane: Lane, decision: lifecycle.Decision, once: Repeatable | None = None
+) -> wire.SessionResult:
+    """Write down what was decided, if anything was, and show the session."""
+    services = call.services
+
+    def answer(state: SessionState) -> Answer | None:
+        result = wire.SessionResult(session=services.summary(state))
+        return once.answer(result, has_words=True) if once is not None else None
+
+    if decision.events or decision.onto is not lane.session:
+        await services.journal.append(lane, *decision.events, onto=decision.onto, answer=answer)
+    return wire.SessionResult(session=services.summary(lane.session))
+
+
+def _who(call: Call, lane: Lane) -> lifecycle.Who:
+    """As what the caller acts on the session."""
+    return "user" if call.principal.user == lane.session.user else "admin"
+
+
+def _checked(call: Call, state: SessionState, params: wire.UpdateParams) -> lifecycle.Change:
+    """What an update comes to, with the model and policy as they would be."""
+    services, own = call.services, state.details.policy
+    overrides, clamped = own, state.clamped
+    if params.policy is not UNSET:
+        inherited = services.rules.of_agent(state.agent).policy
+        overrides = policy.merge(own, params.policy, services.rules.settings, inherited)
+        said = policy.overrides_of(params.policy) if params.policy is not None else own
+        clamped = tuple(name for name in clamped if name not in map(camel, said))
+    model, is_override = state.model, state.is_model_override
+    if params.model is not UNSET:
+        usual = services.roster.agent(state.agent).model
+        model = params.model or usual
+        is_override = model != usual
+        if model != state.model:
+            resource = call.resource(state.tenant, state.user, state.agent)
+            check_model(call, resource, services.rules.with_overrides(state.agent, overrides))
+    return lifecycle.Change(asked=params, model=model, is_model_override=is_override, policy=overrides, clamped=clamped)
 
 
 def _made_key(agent: str, once: Repeatable | None, now_ms: int) -> str:
@@ -146,6 +216,13 @@ def _made_key(agent: str, once: Repeatable | None, now_ms: int) -> str:
 HANDLERS = (
     bind(wire.CREATE, create),
     bind(wire.UPDATE, update),
-    bind(wire.RESET, reset),
-    bind(wire.DELETE, delete),
+    bind(wire.END, one_or_many(end)),
+    bind(wire.PAUSE, one_or_many(pause)),
+    bind(wire.RESUME, one_or_many(resume)),
+    bind(wire.RENEW, renew),
+    bind(wire.HEARTBEAT, heartbeat),
+    bind(wire.ARCHIVE, one_or_many(archive)),
+    bind(wire.RESTORE, one_or_many(restore)),
+    bind(wire.RESET, one_or_many(reset)),
+    bind(wire.DELETE, one_or_many(delete)),
 )

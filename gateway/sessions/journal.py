@@ -17,11 +17,11 @@ from gateway.clock import Clock, instant
 from gateway.storage.base import Answer, Commit, EventRow, SessionRow, Store, StoreFault
 from rpc_schema.errors import StoreUnavailable
 from rpc_schema.events import AnyEvent, Event
+from rpc_schema.types import Policy
 
-from . import policy as policies
+from . import deadlines
 from . import state as states
 from .lanes import Lane
-from .policy import Effective
 from .state import Details, SessionState
 
 _encode = msgspec.json.encode
@@ -39,7 +39,7 @@ class Journal:
     """Appends to the logs of all sessions; the caller is inside the session's lane."""
 
     def __init__(
-        self, store: Store, clock: Clock, policy_of: Callable[[SessionState], Effective], followers: Sequence[Follower]
+        self, store: Store, clock: Clock, policy_of: Callable[[SessionState], Policy], followers: Sequence[Follower]
     ) -> None:
         self._store, self._clock, self._policy_of = store, clock, policy_of
         self._followers = followers
@@ -134,8 +134,7 @@ class Journal:
             raise asyncio.CancelledError
 
     def _project(self, state: SessionState) -> SessionRow:
-        policy = self._policy_of(state).policy
-        is_timed = state.lifecycle in ("live", "idle") and state.deleted_at is None
+        policy = self._policy_of(state)
         return SessionRow(
             id=state.id,
             tenant=state.tenant,
@@ -157,8 +156,9 @@ class Journal:
             last_activity_at=state.last_activity_at,
             archived_at=state.archived_at,
             deleted_at=state.deleted_at,
-            warn_at=policies.warn_ms(state, policy) if is_timed else None,
-            expires_at=policies.deadline_ms(state, policy) if is_timed else None,
+            warn_at=deadlines.warn_ms(state, policy) if state.is_timed else None,
+            expires_at=deadlines.deadline_ms(state, policy) if state.is_timed else None,
+            due_at=deadlines.due_ms(state, policy, self._clock.now_ms()),
             state=states.encode(state),
         )
 

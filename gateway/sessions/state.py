@@ -17,6 +17,7 @@ from rpc_schema import events as ev
 from rpc_schema.types import EndReason, Source, State, TitleSource, Usage
 
 from . import titles
+from .policy import overrides_of
 
 
 class Details(Struct, frozen=True):
@@ -50,6 +51,9 @@ class SessionState(Struct, frozen=True, kw_only=True):
 
     `cleared_to` is the last seq that a reset took away. `clamped` names the
     policy fields that were moved into range when the session was made.
+    `warned_for` is the end that the session was last warned of; `expired_at`
+    the end at which time has ended it. `paused_ms` is how long it was paused
+    since its creation or last renewal by hand.
     """
 
     id: int
@@ -71,6 +75,14 @@ class SessionState(Struct, frozen=True, kw_only=True):
     ended_at: int | None = None
     archived_at: int | None = None
     deleted_at: int | None = None
+    restored_at: int | None = None
+    expired_at: int | None = None
+    warned_for: int | None = None
+    renewed_at: int | None = None
+    paused_at: int | None = None
+    resumed_at: int | None = None
+    paused_ms: int = 0
+    paused_since_activity_ms: int = 0
     pinned: bool = False
     message_count: int = 0
     input_tokens: int = 0
@@ -94,6 +106,16 @@ class SessionState(Struct, frozen=True, kw_only=True):
     def is_empty(self) -> bool:
         """Whether it never had a message: one that was reset had some."""
         return self.message_count == 0 and self.resets == 0
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether inactivity will end it."""
+        return self.lifecycle in ("live", "idle") and self.deleted_at is None
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it is read-only until it is restored."""
+        return self.archived_at is not None
 
     @property
     def is_busy(self) -> bool:
@@ -127,14 +149,18 @@ def _fold(state: SessionState, event: ev.AnyEvent) -> SessionState:  # noqa: PLR
             return state
         case ev.SessionStateChanged():
             return _change_lifecycle(state, event)
+        case ev.SessionExpiring():
+            return replace(state, warned_for=parse_instant(event.expires_at))
+        case ev.SessionRenewed():
+            return replace(state, warned_for=None, renewal_count=event.renewal_count)
         case ev.SessionUpdated():
             return _update(state, event)
         case ev.MessageUser():
             return _hear(state, event)
         case ev.MessageAssistant() | ev.MessageSystem():
-            return replace(state, message_count=state.message_count + 1, last_activity_at=parse_instant(event.at))
+            return active(replace(state, message_count=state.message_count + 1), parse_instant(event.at))
         case ev.ToolCall() | ev.ToolResult() | ev.GenerationStart() | ev.GenerationEnd():
-            return _work(state, event)
+            return _work(active(state, parse_instant(event.at)), event)
         case ev.Reset():
             return _reset(state, event)
         case ev.TurnQueued() | ev.TurnStarted() | ev.TurnCompleted() | ev.TurnStopped() | ev.TurnFailed():
@@ -143,12 +169,33 @@ def _fold(state: SessionState, event: ev.AnyEvent) -> SessionState:  # noqa: PLR
             assert_never(event)
 
 
+def active(state: SessionState, at_ms: int) -> SessionState:
+    """The state after a sign of life."""
+    return replace(state, last_activity_at=at_ms, paused_since_activity_ms=0)
+
+
 def _change_lifecycle(state: SessionState, event: ev.SessionStateChanged) -> SessionState:
-    revision = state.revision + 1
-    if event.to != "ended":
-        return replace(state, lifecycle=event.to, revision=revision)
-    reason = cast(EndReason, event.reason)
-    return replace(state, lifecycle="ended", end_reason=reason, ended_at=parse_instant(event.at), revision=revision)
+    at = parse_instant(event.at)
+    state = replace(_unpause(state, at), lifecycle=event.to, revision=state.revision + 1)
+    if event.to == "paused":
+        return replace(state, paused_at=at)
+    if event.to == "ended":
+        return replace(state, end_reason=cast(EndReason, event.reason), ended_at=at)
+    return state
+
+
+def _unpause(state: SessionState, at_ms: int) -> SessionState:
+    """Let the clock of inactivity, if it stood still, go on from where it was."""
+    if state.paused_at is None:
+        return state
+    paused_ms = at_ms - state.paused_at
+    return replace(
+        state,
+        paused_at=None,
+        resumed_at=at_ms,
+        paused_ms=state.paused_ms + paused_ms,
+        paused_since_activity_ms=state.paused_since_activity_ms + paused_ms,
+    )
 
 
 def _update(state: SessionState, event: ev.SessionUpdated) -> SessionState:
@@ -159,8 +206,23 @@ def _update(state: SessionState, event: ev.SessionUpdated) -> SessionState:
         details = replace(details, labels=event.labels)
     if event.metadata is not UNSET:
         details = replace(details, metadata=event.metadata)
-    pinned = state.pinned if event.pinned is UNSET else event.pinned
-    return replace(state, details=details, pinned=pinned, revision=state.revision + 1)
+    if event.policy is not UNSET:
+        details = replace(details, policy=overrides_of(event.policy))
+    state = replace(state, details=details, revision=state.revision + 1)
+    if event.pinned is not UNSET:
+        state = replace(state, pinned=event.pinned)
+    if event.model is not UNSET:
+        state = replace(state, model=event.model)
+    if event.archived_at is not UNSET:
+        state = _file(state, event)
+    return state
+
+
+def _file(state: SessionState, event: ev.SessionUpdated) -> SessionState:
+    """Put it into the archive, or take it out."""
+    if event.archived_at:
+        return replace(state, archived_at=parse_instant(event.archived_at))
+    return replace(state, archived_at=None, restored_at=parse_instant(event.at))
 
 
 def _hear(state: SessionState, event: ev.MessageUser) -> SessionState:
@@ -168,13 +230,8 @@ def _hear(state: SessionState, event: ev.MessageUser) -> SessionState:
     if details.title is None and (title := titles.from_message(event.content)):
         details = replace(details, title=title, title_source="first_message")
     queue = (*state.queue, WaitingTurn(event.turn, event.seq)) if event.turn else state.queue
-    return replace(
-        state,
-        details=details,
-        queue=queue,
-        message_count=state.message_count + 1,
-        last_activity_at=parse_instant(event.at),
-    )
+    state = replace(state, details=details, queue=queue, message_count=state.message_count + 1)
+    return active(state, parse_instant(event.at))
 
 
 def _work(

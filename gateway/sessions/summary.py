@@ -4,14 +4,13 @@ from gateway.clock import instant
 from rpc_schema.conversation import SessionStatus
 from rpc_schema.types import Policy, Session, TurnRef
 
-from .policy import deadline_ms, warn_ms
+from .deadlines import is_near_end, remaining_ms, shown_end_ms
 from .state import SessionState
 
 
 def summary(state: SessionState, policy: Policy, agent_name: str, now_ms: int) -> Session:
     """What lists carry: everything about a session but its words' history."""
-    is_timed = state.lifecycle in ("live", "idle")
-    deadline = deadline_ms(state, policy)
+    end = shown_end_ms(state, policy, now_ms)
     return Session(
         key=state.key,
         title=state.details.title,
@@ -46,9 +45,9 @@ def summary(state: SessionState, policy: Policy, agent_name: str, now_ms: int) -
         created_at=instant(state.created_at),
         last_activity_at=instant(state.last_activity_at),
         ended_at=instant(state.ended_at) if state.ended_at is not None else None,
-        expires_at=instant(deadline) if is_timed else None,
-        time_remaining_ms=max(deadline - now_ms, 0) if is_timed else None,
-        is_near_expiration=is_near_expiration(state, policy, now_ms),
+        expires_at=instant(end) if end is not None else None,
+        time_remaining_ms=remaining_ms(state, policy, now_ms),
+        is_near_expiration=is_near_end(state, policy, now_ms),
         revision=state.revision,
         head=state.head,
     )
@@ -56,17 +55,10 @@ def summary(state: SessionState, policy: Policy, agent_name: str, now_ms: int) -
 
 def session_status(state: SessionState, policy: Policy, now_ms: int, *, was_renewed: bool) -> SessionStatus:
     """What a message did to the session's lifetime."""
-    is_timed = state.lifecycle in ("live", "idle")
+    end = shown_end_ms(state, policy, now_ms)
     return SessionStatus(
-        expires_at=instant(deadline_ms(state, policy)) if is_timed else None,
+        expires_at=instant(end) if end is not None else None,
         renewal_count=state.renewal_count,
         was_renewed=was_renewed,
-        is_near_expiration=is_near_expiration(state, policy, now_ms),
+        is_near_expiration=is_near_end(state, policy, now_ms),
     )
-
-
-def is_near_expiration(state: SessionState, policy: Policy, now_ms: int) -> bool:
-    """0 < remaining <= threshold: a function of time alone."""
-    if state.lifecycle not in ("live", "idle"):
-        return False
-    return warn_ms(state, policy) <= now_ms < deadline_ms(state, policy)

@@ -137,9 +137,9 @@ class Turns:
             pass
 
     async def advance(self, lane: Lane) -> None:
-        """Start the first turn that waits, if none runs."""
+        """Start the first turn that waits, if none runs and the session is not paused."""
         state = lane.state
-        if not self._is_closing and state is not None and state.turn is None and state.queue:
+        if not self._is_closing and state is not None and state.is_timed and state.turn is None and state.queue:
             await self._journal.append(lane, ev.TurnStarted(turn=state.queue[0].id, model=state.model))
 
     async def drain(self, grace_s: float) -> None:

@@ -49,6 +49,7 @@ class SessionRow(Struct, kw_only=True):
     deleted_at: int | None
     warn_at: int | None
     expires_at: int | None
+    due_at: int | None
     state: bytes
 
 
@@ -107,6 +108,16 @@ class StoredAnswer(Struct):
     fingerprint: bytes
     session: int
     result: bytes | None
+
+
+class Retimed(Struct):
+    """Another `due_at`, `warn_at` and `expires_at` for a session whose `state` is still this."""
+
+    id: int
+    state: bytes
+    due_at: int | None
+    warn_at: int | None
+    expires_at: int | None
 
 
 class EventQuery(Struct, kw_only=True):
@@ -209,6 +220,27 @@ class Store(Protocol):
 
     async def expiring(self, now_ms: int) -> int:
         """Sessions within their warning threshold."""
+
+    async def load_many(self, topics: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredSession]:
+        """What `load` gives, for many at once; those that are not there are left out."""
+
+    async def topics(self, sessions: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """The tenants and keys of sessions by id, in the order asked for."""
+
+    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int]]:
+        """The next `due_at` and ids, ascending, behind `after` and not beyond `until_ms`."""
+
+    async def timed(self, agent: str, after: int, limit: int) -> list[tuple[int, StoredSession]]:
+        """Sessions of an agent that time can still change, by id, behind `after`."""
+
+    async def retime(self, sessions: Sequence[Retimed]) -> None:
+        """Take new moments for sessions that have not changed since they were read."""
+
+    async def notes(self, kind: str) -> dict[str, bytes]:
+        """Small things that the gateway keeps for itself, by name."""
+
+    async def note(self, kind: str, name: str, value: bytes | None) -> None:
+        """Keep one, or forget it; durable when this returns."""
 
     async def answer(self, scope: bytes) -> StoredAnswer | None:
         """What this call was answered before."""

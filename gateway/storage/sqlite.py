@@ -8,6 +8,7 @@ their own and always fetch everything, so that they never hold the WAL.
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 import tempfile
@@ -26,6 +27,7 @@ from .base import (
     EventPage,
     EventQuery,
     EventRow,
+    Retimed,
     SessionPage,
     SessionQuery,
     StoredAnswer,
@@ -176,6 +178,55 @@ class SqliteStore:
         rows = await self._rows("SELECT COUNT(*) FROM sessions WHERE warn_at <= ? AND expires_at > ?", (now_ms, now_ms))
         return int(rows[0][0])
 
+    async def load_many(self, topics: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredSession]:
+        """What `load` gives, for many at once; those that are not there are left out."""
+        rows = await self._rows(
+            "WITH asked AS (SELECT json_extract(value, '$[0]') AS tenant, json_extract(value, '$[1]') AS key"
+            " FROM json_each(?))"
+            " SELECT a.tenant, a.key, s.state, t.body FROM asked a JOIN sessions s ON s.id ="
+            " (SELECT MAX(n.id) FROM sessions n WHERE n.tenant = a.tenant AND n.key = a.key)"
+            " LEFT JOIN texts t ON t.pos = s.details",
+            (json.dumps(topics),),
+        )
+        return {(tenant, key): StoredSession(state, details) for tenant, key, state, details in rows}
+
+    async def topics(self, sessions: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """The tenants and keys of sessions by id, in the order asked for."""
+        rows = await self._rows(
+            "SELECT s.id, s.tenant, s.key FROM json_each(?) a JOIN sessions s ON s.id = a.value ORDER BY a.key",
+            (json.dumps(sessions),),
+        )
+        return {id: (tenant, key) for id, tenant, key in rows}
+
+    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int]]:
+        """The next `due_at` and ids, ascending, behind `after` and not beyond `until_ms`."""
+        return await self._rows(
+            "SELECT due_at, id FROM sessions WHERE (due_at, id) > (?, ?) AND due_at <= ? ORDER BY due_at, id LIMIT ?",
+            (*after, until_ms, limit),
+        )
+
+    async def timed(self, agent: str, after: int, limit: int) -> list[tuple[int, StoredSession]]:
+        """Sessions of an agent that time can still change, by id, behind `after`."""
+        rows = await self._rows(
+            "SELECT s.id, s.state, t.body FROM sessions s LEFT JOIN texts t ON t.pos = s.details"
+            " WHERE s.agent = ? AND s.id > ? AND s.deleted_at IS NULL AND NOT (s.lifecycle = 'ended' AND"
+            " s.archived_at IS NOT NULL) ORDER BY s.id LIMIT ?",
+            (agent, after, limit),
+        )
+        return [(id, StoredSession(state, details)) for id, state, details in rows]
+
+    async def retime(self, sessions: Sequence[Retimed]) -> None:
+        """Take new moments for sessions that have not changed since they were read."""
+        await self._change(partial(sqlite_writes.retime, sessions))
+
+    async def notes(self, kind: str) -> dict[str, bytes]:
+        """Small things that the gateway keeps for itself, by name."""
+        return dict(await self._rows("SELECT name, value FROM notes WHERE kind = ?", (kind,)))
+
+    async def note(self, kind: str, name: str, value: bytes | None) -> None:
+        """Keep one, or forget it; durable when this returns."""
+        await self._change(partial(sqlite_writes.note, kind, name, value))
+
     async def answer(self, scope: bytes) -> StoredAnswer | None:
         """What this call was answered before."""
         rows = await self._rows(
@@ -186,10 +237,7 @@ class SqliteStore:
 
     async def prune_answers(self, before_ms: int) -> None:
         """Forget answers older than that."""
-        try:
-            await self._writer.run(partial(_in_transaction, partial(sqlite_writes.prune_answers, before_ms)))
-        except (sqlite3.Error, ValueError) as error:
-            raise StoreFault(str(error)) from error
+        await self._change(partial(sqlite_writes.prune_answers, before_ms))
 
     async def writable(self) -> bool:
         """Whether commits would go through now: tried on the disk, not guessed."""
@@ -222,6 +270,13 @@ class SqliteStore:
         try:
             return await self._reader().run(work)
         except (sqlite3.Error, ValueError, OverflowError) as error:  # also: closed, a number beyond 64 bits
+            raise StoreFault(str(error)) from error
+
+    async def _change(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Write what is no session's commit."""
+        try:
+            await self._writer.run(partial(_in_transaction, work))
+        except (sqlite3.Error, ValueError) as error:
             raise StoreFault(str(error)) from error
 
     async def _write(self) -> None:

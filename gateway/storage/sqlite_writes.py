@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import asdict, fields
 
-from .base import Answer, Commit, SessionRow
+from .base import Answer, Commit, Retimed, SessionRow
 
 _COLUMNS = [field.name for field in fields(SessionRow)]
 _UPSERT = (
@@ -41,6 +41,22 @@ def prune_answers(before_ms: int, connection: sqlite3.Connection) -> None:
         "UPDATE texts SET body = NULL WHERE pos IN (SELECT text FROM answers WHERE at < ?)", (before_ms,)
     )
     connection.execute("DELETE FROM answers WHERE at < ?", (before_ms,))
+
+
+def retime(sessions: Sequence[Retimed], connection: sqlite3.Connection) -> None:
+    """Set other moments; a session whose state has changed since has right ones already."""
+    connection.executemany(
+        "UPDATE sessions SET due_at = ?, warn_at = ?, expires_at = ? WHERE id = ? AND state = ?",
+        [(new.due_at, new.warn_at, new.expires_at, new.id, new.state) for new in sessions],
+    )
+
+
+def note(kind: str, name: str, value: bytes | None, connection: sqlite3.Connection) -> None:
+    """Keep a note, or forget it."""
+    if value is None:
+        connection.execute("DELETE FROM notes WHERE kind = ? AND name = ?", (kind, name))
+    else:
+        connection.execute("INSERT OR REPLACE INTO notes (kind, name, value) VALUES (?, ?, ?)", (kind, name, value))
 
 
 def touch(connection: sqlite3.Connection) -> None:

@@ -60,6 +60,7 @@ def row(id: int, **fields: Any) -> SessionRow:
         "deleted_at": None,
         "warn_at": None,
         "expires_at": None,
+        "due_at": None,
         "state": b"%d" % id,
     }
     return SessionRow(id=id, **usual | fields)

@@ -20,7 +20,7 @@ async def test_the_end_of_its_time(tmp_path: Path) -> None:
         assert sent["sessionStatus"]["wasRenewed"]
         assert (sent["sessionStatus"]["renewalCount"], sent["sessionStatus"]["isNearExpiration"]) == (1, False)
         clock.advance(minutes=30, ms=-1)
-        assert (await status(client))["session"]["state"] == "live"
+        assert (await status(client))["session"]["state"] == "idle"
         clock.advance(ms=1)
         session = (await status(client))["session"]
         assert (session["state"], session["endReason"], session["isNearExpiration"]) == ("ended", "idle_timeout", False)
@@ -30,7 +30,7 @@ async def test_the_end_of_its_time(tmp_path: Path) -> None:
         last = (await log_of(client))[-1]
         assert (last["type"], last["from"], last["to"], last["reason"]) == (
             "session.state",
-            "live",
+            "idle",
             "ended",
             "idle_timeout",
         )

@@ -45,7 +45,7 @@ class House:
     def __init__(self) -> None:
         self.store, self.hub, self.turns = SlowStore(), Hub(lambda frame: frame), NoTurns()
         self.lanes = Lanes(self.store)
-        policy = effective(PolicySettings(), AgentPolicySettings())
+        policy = effective(PolicySettings(), AgentPolicySettings()).policy
         self.journal = Journal(self.store, FakeClock(), lambda state: policy, followers=(Broadcast(self.hub),))
         self.following = Following(self.hub, self.lanes, Transcript(self.store), self.turns)  # type: ignore[arg-type]
         self.heard: list[dict[str, object]] = []

@@ -41,7 +41,7 @@ class Room:
     def __init__(self) -> None:
         self.store, self.clock, self.witness = MemoryStore(), FakeClock(), Witness()
         self.lanes = Lanes(self.store)
-        policy = effective(PolicySettings(), AgentPolicySettings())
+        policy = effective(PolicySettings(), AgentPolicySettings()).policy
         self.journal = Journal(self.store, self.clock, lambda state: policy, followers=(self.witness,))
 
     async def begin(self) -> Lane:
@@ -143,6 +143,8 @@ async def test_deadlines_are_stored() -> None:
     assert await room.store.expiring(BEGINNING_MS + 25 * MINUTE_MS) == 1
     assert await room.store.expiring(BEGINNING_MS + 30 * MINUTE_MS) == 0
     policy = effective(PolicySettings(), AgentPolicySettings()).policy
-    await room.journal.append(lane, *lifecycle.expire(lane.session, policy, BEGINNING_MS + 30 * MINUTE_MS))
+    assert await room.store.due((0, 0), BEGINNING_MS + 5 * MINUTE_MS, 9) == [(BEGINNING_MS + 5 * MINUTE_MS, 1)]
+    over = lifecycle.elapse(lane.session, policy, BEGINNING_MS + 30 * MINUTE_MS)
+    await room.journal.append(lane, *over.events, onto=over.onto)
     assert await room.store.expiring(BEGINNING_MS + 25 * MINUTE_MS) == 0
     assert await room.store.counts() == {"ended": 1}

@@ -1,5 +1,6 @@
 """What may happen to a session, and by which events."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -7,12 +8,13 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from gateway.clock import instant
-from gateway.sessions import lifecycle
+from gateway.sessions import deadlines, lifecycle
 from gateway.sessions.lifecycle import Birth
 from gateway.sessions.policy import effective
 from gateway.sessions.state import Details, RunningTurn, SessionState, WaitingTurn
 from gateway.settings import AgentPolicySettings, PolicySettings
 from rpc_schema import errors
+from rpc_schema import events as ev
 from rpc_schema.lifecycle import UpdateParams
 from rpc_schema.types import Policy
 from tests.fakes import BEGINNING_MS
@@ -72,86 +74,233 @@ def test_revision() -> None:
         assert refused.value.revision == 3
 
 
+ENDED = {"lifecycle": "ended", "ended_at": END_MS + 5}
+
+
 @pytest.mark.parametrize("state", ["live", "idle"])
 def test_open(state: Any) -> None:
     """Such a session takes messages."""
-    lifecycle.check_open(born(lifecycle=state), rules())
+    lifecycle.check_talking(born(lifecycle=state))
 
 
 @pytest.mark.parametrize(
-    ("reason", "error", "data"),
+    ("fields", "error", "data"),
     [
-        ("idle_timeout", errors.SessionExpired, {"expiresAt": instant(END_MS), "reason": "idle_timeout"}),
-        ("expired", errors.SessionExpired, {"expiresAt": instant(END_MS), "reason": "expired"}),
-        ("max_duration", errors.SessionExpired, {"expiresAt": instant(END_MS), "reason": "max_duration"}),
-        ("user", errors.SessionEnded, {"endedAt": instant(END_MS + 5), "reason": "user"}),
-        ("admin", errors.SessionEnded, {"endedAt": instant(END_MS + 5), "reason": "admin"}),
+        ({"end_reason": "idle_timeout", "expired_at": END_MS}, errors.SessionExpired, {"expiresAt": instant(END_MS)}),
+        ({"end_reason": "expired", "expired_at": END_MS}, errors.SessionExpired, {"reason": "expired"}),
+        ({"end_reason": "max_duration", "expired_at": END_MS}, errors.SessionExpired, {"reason": "max_duration"}),
+        ({"end_reason": "user"}, errors.SessionEnded, {"endedAt": instant(END_MS + 5), "reason": "user"}),
+        ({"end_reason": "admin"}, errors.SessionEnded, {"endedAt": instant(END_MS + 5), "reason": "admin"}),
+        ({"end_reason": "admin", "archived_at": 1}, errors.SessionEnded, {"reason": "admin"}),
     ],
 )
-def test_ended(reason: Any, error: type[errors.RpcError], data: dict[str, str]) -> None:
-    """It takes none any more, and says since when and why."""
-    state = born(lifecycle="ended", end_reason=reason, ended_at=END_MS + 5)
+def test_ended(fields: dict[str, Any], error: type[errors.RpcError], data: dict[str, str]) -> None:
+    """It takes nothing any more, and says since when and why; an archive hides that not."""
     with pytest.raises(error) as refused:
-        lifecycle.check_open(state, rules())
+        lifecycle.check_open(born(**ENDED | fields))
     assert data.items() <= refused.value.data.items()
     assert refused.value.number == 410
 
 
 def test_archived() -> None:
-    """It takes none until it is restored, whatever its state."""
+    """It takes nothing until it is restored."""
     with pytest.raises(errors.SessionArchived):
-        lifecycle.check_open(born(archived_at=1, lifecycle="ended", end_reason="user", ended_at=1), rules())
+        lifecycle.check_open(born(archived_at=1))
+
+
+def test_paused() -> None:
+    """It takes no messages until it is resumed."""
+    lifecycle.check_open(born(lifecycle="paused"))
+    with pytest.raises(errors.SessionPaused):
+        lifecycle.check_talking(born(lifecycle="paused"))
+
+
+IDLE_MS = BEGINNING_MS + 5 * MINUTE_MS
+WARN_MS = END_MS - 5 * MINUTE_MS
+IDLE = ("session.state", "live", "idle", "idle")
+DAY_MS = 24 * 60 * MINUTE_MS
+
+
+def ended(reason: str, from_: str = "live") -> tuple[str, str, str, str]:
+    return ("session.state", from_, "ended", reason)
+
+
+def warned(cause: str, remaining_ms: int) -> tuple[str, str, int]:
+    return ("session.expiring", cause, remaining_ms)
+
+
+def told(events: Sequence[ev.AnyEvent]) -> list[tuple[Any, ...]]:
+    """What matters of each event."""
+    found: list[tuple[Any, ...]] = []
+    for event in events:
+        match event:
+            case ev.SessionStateChanged():
+                found.append(("session.state", event.from_, event.to, event.reason))
+            case ev.SessionExpiring():
+                found.append(("session.expiring", event.cause, event.time_remaining_ms))
+            case ev.SessionRenewed():
+                found.append(("session.renewed", event.expires_at, event.renewal_count, event.auto))
+            case ev.SessionUpdated():
+                found.append(("session.updated", event.archived_at))
+            case _:
+                found.append((event.__struct_config__.tag,))
+    return found
 
 
 @pytest.mark.parametrize(
-    ("fields", "policy", "now_ms", "reason"),
+    ("fields", "policy", "now_ms", "expected"),
     [
-        ({}, {}, END_MS - 1, None),
-        ({}, {}, END_MS, "idle_timeout"),
-        ({}, {}, CAP_MS + 1, "idle_timeout"),
-        ({"turn": TURN}, {}, CAP_MS + 1, "max_duration"),
-        ({"lifecycle": "idle"}, {}, END_MS, "idle_timeout"),
-        ({}, {"auto_renew": False}, END_MS, "expired"),
-        ({"last_activity_at": END_MS}, {}, END_MS, None),
-        ({"last_activity_at": END_MS}, {"auto_renew": False}, END_MS, "expired"),
-        ({"turn": TURN}, {}, END_MS, None),
-        ({"turn": TURN}, {}, CAP_MS - 1, None),
-        ({"turn": TURN}, {}, CAP_MS, "max_duration"),
-        ({"last_activity_at": CAP_MS}, {}, CAP_MS, "max_duration"),
-        ({}, {"timeout_minutes": 20.0, "max_duration_minutes": 20.0}, END_MS, "max_duration"),
-        ({"lifecycle": "paused"}, {}, CAP_MS, None),
-        ({"lifecycle": "ended"}, {}, CAP_MS, None),
-        ({"deleted_at": 1}, {}, CAP_MS, None),
+        ({}, {}, IDLE_MS - 1, []),
+        ({}, {}, IDLE_MS, [IDLE]),
+        ({"turn": TURN}, {}, IDLE_MS, []),
+        ({"queue": QUEUE}, {}, IDLE_MS, []),
+        ({"lifecycle": "idle"}, {}, WARN_MS - 1, []),
+        ({"lifecycle": "idle"}, {}, WARN_MS, [warned("timeout", 5 * MINUTE_MS)]),
+        ({}, {}, END_MS - 1, [IDLE, warned("timeout", 1)]),
+        ({"lifecycle": "idle", "warned_for": END_MS}, {}, END_MS - 1, []),
+        ({"lifecycle": "idle", "warned_for": END_MS - 9}, {}, END_MS - 1, [warned("timeout", 1)]),
+        ({"lifecycle": "idle"}, {"warning_threshold_minutes": 0.0}, END_MS - 1, []),
+        ({}, {}, END_MS, [ended("idle_timeout")]),
+        ({}, {}, CAP_MS + 1, [ended("idle_timeout")]),
+        ({"lifecycle": "idle"}, {}, END_MS, [ended("idle_timeout", "idle")]),
+        ({}, {"auto_renew": False}, END_MS, [ended("expired")]),
+        ({"last_activity_at": END_MS}, {}, END_MS, []),
+        ({"last_activity_at": END_MS}, {"auto_renew": False}, END_MS, [ended("expired")]),
+        ({"turn": TURN}, {}, END_MS, []),
+        ({"turn": TURN}, {}, WARN_MS, []),
+        ({"turn": TURN}, {"auto_renew": False}, WARN_MS, [warned("timeout", 5 * MINUTE_MS)]),
+        ({"turn": TURN}, {"auto_renew": False}, END_MS, []),
+        ({"turn": TURN}, {}, CAP_MS - 1, [warned("max_duration", 1)]),
+        ({"turn": TURN}, {}, CAP_MS, [ended("max_duration")]),
+        ({"last_activity_at": CAP_MS}, {}, CAP_MS, [ended("max_duration")]),
+        ({}, {"timeout_minutes": 20.0, "max_duration_minutes": 20.0}, END_MS, [ended("max_duration")]),
+        ({"lifecycle": "paused", "paused_at": WARN_MS}, {}, CAP_MS - 1, []),
+        ({"lifecycle": "paused", "paused_at": WARN_MS}, {}, CAP_MS, [ended("max_duration", "paused")]),
+        (ENDED, {}, END_MS + 5 + 30 * DAY_MS - 1, []),
+        (ENDED, {}, END_MS + 5 + 30 * DAY_MS, [("session.updated", instant(END_MS + 5 + 30 * DAY_MS))]),
+        (ENDED | {"restored_at": END_MS + DAY_MS}, {}, END_MS + 30 * DAY_MS + 5, []),
+        (ENDED | {"pinned": True}, {}, END_MS + 99 * DAY_MS, []),
+        (ENDED | {"archived_at": 1}, {}, END_MS + 99 * DAY_MS, []),
+        (ENDED, {"auto_archive_days": None}, END_MS + 9999 * DAY_MS, []),
+        ({"deleted_at": 1}, {}, CAP_MS, []),
     ],
 )
-def test_expire(fields: dict[str, Any], policy: dict[str, Any], now_ms: int, reason: str | None) -> None:
-    """Inclusive, by what came first; a running turn holds off all but the longest duration; repeats are nothing."""
-    state = born(**fields)
-    events = lifecycle.expire(state, rules(**policy), now_ms)
-    assert [(event.from_, event.to, event.reason) for event in events] == (  # type: ignore[union-attr]
-        [(state.lifecycle, "ended", reason)] if reason else []
-    )
-    assert lifecycle.expire(fold(state, *events), rules(**policy), now_ms) == []
+def test_elapse(fields: dict[str, Any], policy: dict[str, Any], now_ms: int, expected: list[Any]) -> None:
+    """Inclusive, by what came first; a running turn holds off all but the longest duration; once is enough.
+
+    What is due is due at `due_ms`, not a millisecond before.
+    """
+    state, ruled = born(**fields), rules(**policy)
+    decision = lifecycle.elapse(state, ruled, now_ms)
+    assert told(decision.events) == expected
+    after = fold(decision.onto, *decision.events, at_ms=now_ms)
+    assert not lifecycle.elapse(after, ruled, now_ms).events
+    due_ms = deadlines.due_ms(state, ruled, now_ms)
+    assert (due_ms is not None and due_ms <= now_ms) == bool(expected)
+
+
+def test_the_end_that_a_client_is_told() -> None:
+    """A late timer says when the session's time was up, beside when it ended."""
+    decision = lifecycle.elapse(born(), rules(), END_MS + 99)
+    after = fold(decision.onto, *decision.events, at_ms=END_MS + 99)
+    with pytest.raises(errors.SessionExpired) as refused:
+        lifecycle.check_open(after)
+    assert (refused.value.expires_at, after.ended_at) == (instant(END_MS), END_MS + 99)
+
+
+NOW_MS = BEGINNING_MS + 10 * MINUTE_MS
 
 
 @pytest.mark.parametrize(
-    ("fields", "policy", "moves"),
+    ("fields", "policy", "renewals", "expected"),
     [
-        ({}, {}, True),
-        ({}, {"auto_renew": False}, False),
-        ({"last_activity_at": CAP_MS - 31 * MINUTE_MS}, {}, True),
-        ({"last_activity_at": CAP_MS - 30 * MINUTE_MS}, {}, False),
-        ({}, {"timeout_minutes": 30.0, "max_duration_minutes": 30.0}, False),
+        ({}, {}, 1, []),
+        ({"lifecycle": "idle"}, {}, 1, [("session.state", "idle", "live", "activity")]),
+        ({}, {"auto_renew": False}, 0, []),
+        ({"warned_for": END_MS}, {}, 1, [("session.renewed", instant(NOW_MS + 30 * MINUTE_MS), 1, True)]),
+        ({"warned_for": END_MS}, {"auto_renew": False}, 0, []),
+        ({"last_activity_at": CAP_MS - 30 * MINUTE_MS}, {}, 0, []),
+        ({"warned_for": CAP_MS, "last_activity_at": CAP_MS - 30 * MINUTE_MS}, {}, 0, []),
+        ({}, {"timeout_minutes": 30.0, "max_duration_minutes": 30.0}, 0, []),
     ],
 )
-def test_renews(fields: dict[str, Any], policy: dict[str, Any], moves: bool) -> None:
-    """Activity moves the end, until the end is the longest duration."""
-    assert lifecycle.renews(born(**fields), rules(**policy)) is moves
+def test_touch(fields: dict[str, Any], policy: dict[str, Any], renewals: int, expected: list[Any]) -> None:
+    """Activity wakes, and renews until the end is the longest duration; a warning that it makes void is taken back."""
+    decision = lifecycle.touch(born(**fields), rules(**policy), NOW_MS)
+    assert told(decision.events) == expected
+    assert (decision.onto.last_activity_at, decision.onto.renewal_count) == (NOW_MS, renewals)
 
 
-def test_touch_renewal() -> None:
-    """One renewal more."""
-    assert lifecycle.touch_renewal(born(renewal_count=4)).renewal_count == 5
+@pytest.mark.parametrize("auto_renew", [True, False])
+def test_renew(auto_renew: bool) -> None:
+    """The whole timeout from now, by hand, whether activity renews or not."""
+    ruled = rules(auto_renew=auto_renew)
+    decision = lifecycle.renew(born(lifecycle="idle", warned_for=END_MS, paused_ms=7), ruled, "ann", NOW_MS)
+    end = NOW_MS + 30 * MINUTE_MS
+    assert told(decision.events) == [
+        ("session.state", "idle", "live", "activity"),
+        ("session.renewed", instant(end), 1, False),
+    ]
+    after = fold(decision.onto, *decision.events, at_ms=NOW_MS)
+    assert deadlines.deadline_ms(after, ruled) == end
+    assert (after.warned_for, after.lifecycle, after.renewal_count) == (None, "live", 1)
+
+
+def test_renew_at_the_cap() -> None:
+    """There is nothing to give."""
+    with pytest.raises(errors.RenewalFailed) as refused:
+        lifecycle.renew(born(last_activity_at=CAP_MS - 30 * MINUTE_MS), rules(), "ann", CAP_MS - 1)
+    assert refused.value.data["maxDurationMinutes"] == 720
+    assert refused.value.data["createdAt"] == instant(BEGINNING_MS)
+
+
+@pytest.mark.parametrize("auto_renew", [True, False])
+def test_pause_and_resume(auto_renew: bool) -> None:
+    """What was left is left; the longest duration goes on; repeats are nothing."""
+    ruled = rules(auto_renew=auto_renew)
+    state = born()
+    paused = fold(state, *lifecycle.pause(state, "ann", "user").events, at_ms=NOW_MS)
+    assert deadlines.remaining_ms(paused, ruled, NOW_MS + DAY_MS // 4) == 20 * MINUTE_MS
+    assert deadlines.shown_end_ms(paused, ruled, NOW_MS) is None
+    assert deadlines.due_ms(paused, ruled, NOW_MS) == CAP_MS
+    assert not lifecycle.pause(paused, "ann", "user").events
+    later = NOW_MS + DAY_MS // 4
+    resumed = fold(paused, *lifecycle.resume(paused, "ann", "user").events, at_ms=later)
+    assert deadlines.deadline_ms(resumed, ruled) == later + 20 * MINUTE_MS
+    assert deadlines.idle_ms(resumed, ruled) == later + 5 * MINUTE_MS
+    assert not lifecycle.resume(resumed, "ann", "user").events
+
+
+def test_a_long_pause() -> None:
+    """Once the longest duration comes first, it is what is told."""
+    paused = fold(born(), *lifecycle.pause(born(), "ann", "user").events, at_ms=NOW_MS)
+    near_cap = CAP_MS - 20 * MINUTE_MS
+    assert deadlines.shown_end_ms(paused, rules(), near_cap - 1) is None
+    assert deadlines.shown_end_ms(paused, rules(), near_cap) == CAP_MS
+    assert deadlines.remaining_ms(paused, rules(), CAP_MS - 7) == 7
+
+
+@pytest.mark.parametrize("state", ["live", "idle", "paused"])
+def test_end(state: Any) -> None:
+    """From any state; a repeat is nothing."""
+    begun = born(lifecycle=state)
+    after = fold(begun, *lifecycle.end(begun, "ann", "admin").events, at_ms=NOW_MS)
+    assert (after.lifecycle, after.end_reason, after.ended_at) == ("ended", "admin", NOW_MS)
+    assert not lifecycle.end(after, "ann", "user").events
+
+
+def test_archive_and_restore() -> None:
+    """Neither a pinned session nor one with a running turn; repeats are nothing."""
+    with pytest.raises(errors.SessionPinned):
+        lifecycle.archive(born(pinned=True), "ann", NOW_MS)
+    with pytest.raises(errors.TurnRunning):
+        lifecycle.archive(born(turn=TURN), "ann", NOW_MS)
+    archived = fold(born(), *lifecycle.archive(born(), "ann", NOW_MS).events, at_ms=NOW_MS)
+    assert (archived.archived_at, archived.revision) == (NOW_MS, 2)
+    assert not lifecycle.archive(archived, "ann", NOW_MS).events
+    restored = fold(archived, *lifecycle.restore(archived, "ann").events, at_ms=NOW_MS + 5)
+    assert (restored.archived_at, restored.restored_at, restored.lifecycle) == (None, NOW_MS + 5, "live")
+    assert not lifecycle.restore(restored, "ann").events
 
 
 @pytest.mark.parametrize(
@@ -190,6 +339,15 @@ def test_no_queue_at_all() -> None:
         lifecycle.admit(born(turn=TURN), "enqueue", 0)
 
 
+def updated(state: SessionState, **params: Any) -> Sequence[ev.AnyEvent]:
+    """The events of an update, with the model and policy as a handler would have checked them."""
+    model, policy = params.pop("model", state.model), params.pop("policy", state.details.policy)
+    change = lifecycle.Change(
+        asked=UpdateParams(key="k", **params), model=model, is_model_override=False, policy=policy, clamped=()
+    )
+    return lifecycle.update(state, change, "ann", lambda state: rules(**state.details.policy)).events
+
+
 NAMED = Details("mine", "user", {"a": "b"}, {"m": [1]})
 GUESSED = Details("mine", "first_message", {"a": "b"}, {"m": [1]})
 
@@ -217,7 +375,7 @@ GUESSED = Details("mine", "first_message", {"a": "b"}, {"m": [1]})
 )
 def test_update(details: Details, params: dict[str, Any], changes: dict[str, Any] | None) -> None:
     """The event has what really changes; nothing changed is no event."""
-    events = lifecycle.update(born(details=details), UpdateParams(key="k", **params), "ann")
+    events = updated(born(details=details), **params)
     assert len(events) == (changes is not None)
     for event in events:
         said = {
@@ -226,16 +384,37 @@ def test_update(details: Details, params: dict[str, Any], changes: dict[str, Any
             if (value := getattr(event, name)) is not UNSET
         }
         assert (event.author, said) == ("ann", changes)
-        assert lifecycle.update(fold(born(details=details), event), UpdateParams(key="k", **params), "ann") == []
+        assert not updated(fold(born(details=details), event), **params)
 
 
 def test_update_of_an_archived_session() -> None:
-    """Its record may change, its pin may not."""
+    """Its record may change; its pin, model and policy may not."""
     archived = born(archived_at=1)
-    assert lifecycle.update(archived, UpdateParams(key="k", title="t", labels={"a": "b"}, metadata={"m": 1}), "ann")
-    assert lifecycle.update(archived, UpdateParams(key="k", pinned=False), "ann") == []
-    with pytest.raises(errors.SessionArchived):
-        lifecycle.update(archived, UpdateParams(key="k", pinned=True), "ann")
+    assert updated(archived, title="t", labels={"a": "b"}, metadata={"m": 1})
+    assert not updated(archived, pinned=False)
+    for change in ({"pinned": True}, {"policy": {"timeout_minutes": 9.0}}, {"model": "other"}):
+        with pytest.raises(errors.SessionArchived):
+            updated(archived, **change)
+
+
+def test_update_of_a_session_that_has_ended() -> None:
+    """Its record may change, also its pin; not what it lives by."""
+    over = born(**ENDED, end_reason="user")
+    assert updated(over, title="t", pinned=True)
+    for change in ({"policy": {"timeout_minutes": 9.0}}, {"model": "other"}):
+        with pytest.raises(errors.SessionEnded):
+            updated(over, title="t", **change)
+
+
+def test_a_policy_that_moves_the_end_out() -> None:
+    """A warning that it makes void is taken back; where there was none nothing is said."""
+    longer = {"policy": {"timeout_minutes": 60.0}}
+    _, renewed = updated(born(warned_for=END_MS, renewal_count=2), **longer)
+    assert told([renewed]) == [("session.renewed", instant(BEGINNING_MS + 60 * MINUTE_MS), 2, False)]
+    (event,) = updated(born(), **longer)
+    assert isinstance(event, ev.SessionUpdated)
+    assert fold(born(), event).details.policy == {"timeout_minutes": 60.0}
+    assert len(updated(born(warned_for=END_MS), policy={"timeout_minutes": 20.0})) == 1
 
 
 def test_clear() -> None:

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from gateway.sessions.policy import cap_ms, clamp, deadline_ms, effective, warn_ms
+from gateway.sessions.deadlines import cap_ms, deadline_ms, warn_ms
+from gateway.sessions.policy import clamp, effective, merge
 from gateway.sessions.state import SessionState
 from gateway.settings import AgentPolicySettings, PolicySettings
+from rpc_schema.errors import InvalidPolicy, InvalidTimeout
 from rpc_schema.naming import camel
 from rpc_schema.types import ContextPolicyPatch, Policy, PolicyPatch
 from tests.fakes import BEGINNING_MS
@@ -107,7 +109,7 @@ def test_what_depends_on_the_rest(given_fields: dict[str, float], expected: dict
         ("warning_threshold_minutes", -1, 0),
         ("warning_threshold_minutes", 5000, 1440),
         ("idle_after_minutes", 0, 1 / 60),
-        ("idle_after_minutes", 5000, 1440),
+        ("idle_after_minutes", 5000, 30),
         ("max_concurrent_per_user", 0, 1),
         ("max_concurrent_per_user", 7, 7),
         ("max_concurrent_per_user", None, None),
@@ -194,6 +196,70 @@ def test_any_policy(
     deadline = deadline_ms(state, rules)
     assert BEGINNING_MS < deadline <= cap_ms(state, rules)
     assert warn_ms(state, rules) <= deadline
+
+
+INHERITED = effective(GATEWAY, NO_AGENT).policy
+
+
+@pytest.mark.parametrize(
+    ("own", "patch", "merged"),
+    [
+        ({}, {"timeout_minutes": 60.0}, {"timeout_minutes": 60}),
+        ({"timeout_minutes": 60}, {"auto_renew": False}, {"timeout_minutes": 60, "auto_renew": False}),
+        ({"timeout_minutes": 60, "auto_renew": False}, {"timeout_minutes": None}, {"auto_renew": False}),
+        ({"auto_archive_days": None}, {}, {"auto_archive_days": None}),
+        ({"auto_archive_days": None}, {"auto_archive_days": None}, {}),
+        ({}, {"timeout_minutes": None}, {}),
+        ({}, {"warning_threshold_minutes": 1000.0}, {"warning_threshold_minutes": 1000}),
+        ({}, {"timeout_minutes": 60.0, "idle_after_minutes": 60.0}, {"timeout_minutes": 60, "idle_after_minutes": 60}),
+        (
+            {"context": {"policy": "window"}},
+            {"context": ContextPolicyPatch(keep_recent_turns=3)},
+            {"context": {"policy": "window", "keep_recent_turns": 3}},
+        ),
+        ({"context": {"policy": "window"}}, {"context": ContextPolicyPatch(policy=None)}, {}),
+        ({"context": {"policy": "window"}}, {"context": None}, {}),
+    ],
+)
+def test_merging(own: dict[str, Any], patch: dict[str, Any], merged: dict[str, Any]) -> None:
+    """What is not said stays, null clears."""
+    assert merge(own, PolicyPatch(**patch), GATEWAY, INHERITED) == merged
+    assert merge(own, None, GATEWAY, INHERITED) == {}
+
+
+@pytest.mark.parametrize(
+    ("patch", "error", "path"),
+    [
+        ({"timeout_minutes": 0.0}, InvalidTimeout, "$.policy.timeoutMinutes"),
+        ({"timeout_minutes": -5.0}, InvalidTimeout, "$.policy.timeoutMinutes"),
+        ({"timeout_minutes": 1e308}, InvalidTimeout, "$.policy.timeoutMinutes"),
+        ({"timeout_minutes": 1441.0}, InvalidTimeout, "$.policy.timeoutMinutes"),
+        ({"max_duration_minutes": 2881.0}, InvalidTimeout, "$.policy.maxDurationMinutes"),
+        ({"warning_threshold_minutes": -1.0}, InvalidTimeout, "$.policy.warningThresholdMinutes"),
+        ({"idle_after_minutes": 31.0}, InvalidTimeout, "$.policy.idleAfterMinutes"),
+        ({"idle_after_minutes": 0.0}, InvalidTimeout, "$.policy.idleAfterMinutes"),
+        ({"max_concurrent_per_user": 0}, InvalidPolicy, "$.policy.maxConcurrentPerUser"),
+        ({"auto_archive_days": 0.0}, InvalidPolicy, "$.policy.autoArchiveDays"),
+        (
+            {"context": ContextPolicyPatch(token_budget_ratio=0.99)},
+            InvalidPolicy,
+            "$.policy.context.tokenBudgetRatio",
+        ),
+    ],
+)
+def test_what_an_update_refuses(patch: dict[str, Any], error: type[Exception], path: str) -> None:
+    """What is out of range, by its name on the wire, with what is allowed."""
+    with pytest.raises(error) as refused:
+        merge({}, PolicyPatch(**patch), GATEWAY, INHERITED)
+    assert (refused.value.path, "give" in refused.value.reason) == (path, True)  # type: ignore[attr-defined]
+
+
+def test_what_was_set_for_an_agent() -> None:
+    """It wins over the agent's settings, and a session's own over it."""
+    agent = AgentPolicySettings(timeout_minutes=60, auto_renew=False)
+    found = effective(GATEWAY, agent, {"auto_renew": True}, stored={"timeout_minutes": 90, "auto_renew": False})
+    assert (found.policy.timeout_minutes, found.sources["timeoutMinutes"]) == (90, "agent, set")
+    assert (found.policy.auto_renew, found.sources["autoRenew"]) == (True, "session")
 
 
 patches = st.fixed_dictionaries(

@@ -11,8 +11,10 @@ from msgspec.structs import asdict, replace
 
 from gateway.clock import instant, parse_instant
 from gateway.sessions import state as states
+from gateway.sessions.policy import patch_of
 from gateway.sessions.state import Details, RunningTurn, SessionState, WaitingTurn
 from rpc_schema import events as ev
+from rpc_schema.types import ContextPolicyPatch, PolicyPatch
 from tests.fakes import BEGINNING_MS
 from tests.unit.sessions.logs import (
     TEXT,
@@ -63,12 +65,52 @@ def test_created() -> None:
     assert changed(born(), created()) == {}
 
 
-@pytest.mark.parametrize("to", ["idle", "paused", "live"])
+@pytest.mark.parametrize("to", ["idle", "live"])
 def test_state(to: Any) -> None:
     """A new state is a decision: the revision grows, the activity stays."""
     before = born(lifecycle="idle" if to == "live" else "live")
     event = ev.SessionStateChanged(from_=before.lifecycle, to=to, reason="idle")
     assert changed(before, event) == {"lifecycle": to, "revision": 2}
+
+
+def test_paused() -> None:
+    """The pause is counted, from when it began to when it ends, however it ends."""
+    paused = fold(born(), ev.SessionStateChanged(from_="live", to="paused", reason="user"))
+    assert (paused.lifecycle, paused.paused_at) == ("paused", BEGINNING_MS)
+    to: list[Any] = ["live", "ended"]
+    for resumed in (
+        fold(paused, ev.SessionStateChanged(from_="paused", to=t, reason="user"), at_ms=LATER_MS) for t in to
+    ):
+        assert (resumed.paused_at, resumed.resumed_at) == (None, LATER_MS)
+        assert resumed.paused_ms == resumed.paused_since_activity_ms == LATER_MS - BEGINNING_MS
+    heard = fold(resumed, assistant("t1"), at_ms=LATER_MS)
+    assert (heard.paused_ms, heard.paused_since_activity_ms) == (LATER_MS - BEGINNING_MS, 0)
+
+
+def test_warned_and_renewed() -> None:
+    """The warning is kept with the end that it was for, until that is void."""
+    end = instant(LATER_MS)
+    warning = ev.SessionExpiring(cause="timeout", expires_at=end, minutes_remaining=5, time_remaining_ms=300_000)
+    assert changed(born(), warning) == {"warned_for": LATER_MS}
+    renewed = ev.SessionRenewed(expires_at=end, renewal_count=3, auto=True)
+    assert changed(born(warned_for=1), renewed) == {"warned_for": None, "renewal_count": 3}
+
+
+def test_archived_and_restored() -> None:
+    """Both keep when."""
+    archived = ev.SessionUpdated(archived_at=instant(LATER_MS))
+    assert changed(born(), archived) == {"archived_at": LATER_MS, "revision": 2}
+    restored = ev.SessionUpdated(archived_at=None)
+    assert changed(born(archived_at=1), restored) == {"archived_at": None, "restored_at": LATER_MS, "revision": 2}
+
+
+def test_policy_and_model() -> None:
+    """The event has all overrides as they are now, null where it means something."""
+    patch = PolicyPatch(timeout_minutes=9.0, auto_archive_days=None, context=ContextPolicyPatch(keep_recent_turns=3))
+    after = fold(born(), ev.SessionUpdated(policy=patch, model="other"))
+    overrides = {"timeout_minutes": 9.0, "auto_archive_days": None, "context": {"keep_recent_turns": 3}}
+    assert (after.details.policy, after.model) == (overrides, "other")
+    assert patch_of(overrides) == patch
 
 
 def test_ended() -> None:
@@ -133,15 +175,17 @@ def test_tools() -> None:
     twice = fold(once, call("t1", "c2"))
     assert twice.turn is not None
     assert (twice.turn.open_calls, twice.tool_calls) == (("c1", "c2"), 2)
-    assert changed(twice, result("t1", "c1")) == {"turn": RunningTurn("t1", 2, open_calls=("c2",))}
-    assert changed(twice, result("t1", "unknown")) == {}
+    rest = RunningTurn("t1", 2, open_calls=("c2",))
+    assert changed(twice, result("t1", "c1")) == {"turn": rest, "last_activity_at": LATER_MS}
+    assert changed(twice, result("t1", "unknown")) == {"last_activity_at": LATER_MS}
 
 
 def test_generations() -> None:
     """The time of the one that runs is kept; what it used adds up when it ends."""
     start = ev.GenerationStart(turn="t1", provider="echo", model="echo")
     asked = fold(RUNNING, start, at_ms=LATER_MS)
-    assert changes(RUNNING, asked) == {"turn": RunningTurn("t1", 2, generation_started_at=LATER_MS)}
+    running = RunningTurn("t1", 2, generation_started_at=LATER_MS)
+    assert changes(RUNNING, asked) == {"turn": running, "last_activity_at": LATER_MS}
     answered = fold(asked, generation_end("t1", 3, 0.5), generation_end("t1", 4, 0.25))
     assert changes(RUNNING, answered) == {"input_tokens": 7, "output_tokens": 14, "cost_usd": 0.75}
 
@@ -157,8 +201,8 @@ def test_costs(costs: list[tuple[int, float | None]], sum_usd: float | None) -> 
 
 @pytest.mark.parametrize("event", [call("t", "c"), result("t", "c"), generation_end("t")])
 def test_work_without_a_turn(event: ev.AnyEvent) -> None:
-    """Changes nothing."""
-    assert changed(born(), event) == {}
+    """Is activity, and nothing else."""
+    assert changed(born(), event) == {"last_activity_at": LATER_MS}
 
 
 def test_queue() -> None:

@@ -83,13 +83,16 @@ def test_its_time(minutes: float, remaining_ms: int | None, is_near: bool) -> No
     assert remaining_ms in (None, session["timeRemainingMs"])
 
 
-@pytest.mark.parametrize("lifecycle", ["paused", "ended"])
-def test_without_a_deadline(lifecycle: str) -> None:
-    """A session whose clock does not run has none."""
-    session = shown(BEGINNING_MS + 29 * MINUTE_MS, lifecycle=lifecycle)
-    assert not {"expiresAt", "timeRemainingMs"} & session.keys()
-    assert session["isNearExpiration"] is False
-    status = session_status(born(lifecycle=lifecycle), POLICY, BEGINNING_MS, was_renewed=False)
+def test_without_a_deadline() -> None:
+    """A session that has ended has none; a paused one has what was left."""
+    later = BEGINNING_MS + 29 * MINUTE_MS
+    over = shown(later, lifecycle="ended")
+    assert not {"expiresAt", "timeRemainingMs"} & over.keys()
+    paused = shown(later, lifecycle="paused", paused_at=BEGINNING_MS + MINUTE_MS)
+    assert "expiresAt" not in paused
+    assert paused["timeRemainingMs"] == 29 * MINUTE_MS
+    assert (over["isNearExpiration"], paused["isNearExpiration"]) == (False, False)
+    status = session_status(born(lifecycle="ended"), POLICY, BEGINNING_MS, was_renewed=False)
     assert (status.expires_at, status.is_near_expiration) == (None, False)
 
 

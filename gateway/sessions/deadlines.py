@@ -1,0 +1,115 @@
+"""When time alone will change a session. Pure; milliseconds UTC.
+
+The inactivity clock counts from the last activity where activity renews, else
+from the creation or the last renewal by hand. It stands still while the session
+is paused, and a turn holds it off.
+"""
+
+from rpc_schema.types import Policy
+
+from .state import SessionState
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+def timeout_ms(state: SessionState, policy: Policy) -> int:
+    """When inactivity ends the session, if nothing more happens."""
+    if policy.auto_renew:
+        base = state.last_activity_at + state.paused_since_activity_ms
+    else:
+        base = (state.renewed_at or state.created_at) + state.paused_ms
+    return base + _ms(policy.timeout_minutes)
+
+
+def cap_ms(state: SessionState, policy: Policy) -> int:
+    """When the session ends whatever happens."""
+    return state.created_at + _ms(policy.max_duration_minutes)
+
+
+def deadline_ms(state: SessionState, policy: Policy) -> int:
+    """When the session ends if nothing more happens."""
+    return min(timeout_ms(state, policy), cap_ms(state, policy))
+
+
+def is_held(state: SessionState, policy: Policy) -> bool:
+    """Whether activity goes on and moves the end: a turn runs or is about to."""
+    return policy.auto_renew and state.is_busy
+
+
+def warn_ms(state: SessionState, policy: Policy) -> int:
+    """From when on the session is near its end."""
+    return deadline_ms(state, policy) - threshold_ms(policy)
+
+
+def threshold_ms(policy: Policy) -> int:
+    """How long before its end a session is near it."""
+    return _ms(policy.warning_threshold_minutes)
+
+
+def idle_ms(state: SessionState, policy: Policy) -> int:
+    """When a live session becomes idle, if nothing more happens."""
+    return max(state.last_activity_at, state.resumed_at or 0) + _ms(policy.idle_after_minutes)
+
+
+def archive_ms(state: SessionState, policy: Policy) -> int | None:
+    """When a session that has ended goes into the archive; a restored one stays out as long again."""
+    if state.lifecycle != "ended" or state.is_archived or state.pinned or policy.auto_archive_days is None:
+        return None
+    since = max(state.ended_at or 0, state.restored_at or 0)
+    return since + round(policy.auto_archive_days * DAY_MS)
+
+
+def remaining_ms(state: SessionState, policy: Policy, now_ms: int) -> int | None:
+    """Time left; what was left when a session was paused; None for one that has ended."""
+    if state.lifecycle == "ended":
+        return None
+    end = deadline_ms(state, policy)
+    if state.paused_at is None:
+        return max(end - now_ms, 0)
+    frozen = timeout_ms(state, policy) - state.paused_at
+    return max(min(frozen, cap_ms(state, policy) - now_ms), 0)
+
+
+def shown_end_ms(state: SessionState, policy: Policy, now_ms: int) -> int | None:
+    """The end as people are told it: none for a paused session, unless its longest duration comes first."""
+    if state.lifecycle == "ended":
+        return None
+    if state.paused_at is None:
+        return deadline_ms(state, policy)
+    cap = cap_ms(state, policy)
+    return cap if now_ms + timeout_ms(state, policy) - state.paused_at >= cap else None
+
+
+def is_near_end(state: SessionState, policy: Policy, now_ms: int) -> bool:
+    """0 < remaining <= threshold: a function of time alone."""
+    end = deadline_ms(state, policy)
+    return state.is_timed and end - threshold_ms(policy) <= now_ms < end
+
+
+def next_end_ms(state: SessionState, policy: Policy) -> int:
+    """The end that a session is warned of: the longest duration alone, while a turn holds off the other."""
+    return cap_ms(state, policy) if is_held(state, policy) else deadline_ms(state, policy)
+
+
+def due_ms(state: SessionState, policy: Policy, now_ms: int) -> int | None:
+    """When somebody has to look after the session next: the first moment at which time changes it."""
+    if state.deleted_at is not None:
+        return None
+    if state.lifecycle == "ended":
+        return archive_ms(state, policy)
+    moments = [cap_ms(state, policy)]
+    if not state.is_timed:
+        return moments[0]
+    end = next_end_ms(state, policy)
+    if not state.is_busy:
+        moments.append(end)
+        if state.lifecycle == "live":
+            moments.append(idle_ms(state, policy))
+    warning = end - threshold_ms(policy)
+    if state.warned_for != end and warning < end and now_ms < end:
+        moments.append(warning)
+    return min(moments)
+
+
+def _ms(minutes: float) -> int:
+    return round(minutes * 60_000)

@@ -1,0 +1,112 @@
+"""After a policy has changed: new moments for the sessions that live by it.
+
+What people are told follows the policy at once, being reckoned anew each time.
+The moments in the store and the wheel are brought up to it here, agent by
+agent, page by page, beside everything else. What the moments were reckoned by is
+noted in the store, so that a policy that changed while the gateway was down, or
+a pass that was cut, is made good after a start.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway.agents.roster import Roster
+from gateway.clock import Clock
+from gateway.storage.base import Retimed, Store, StoredSession, StoreFault
+from rpc_schema.errors import StoreUnavailable
+
+from . import deadlines, lifecycle
+from . import state as states
+from .journal import Journal
+from .lanes import Lanes
+from .rules import Rules
+from .state import SessionState
+
+PAGE: Final = 500
+RETRY_S: Final = 1.0
+_KIND: Final = "policy_timed_by"
+Touched = Callable[[SessionState], None]
+log = structlog.get_logger(__name__)
+
+
+class Retiming:
+    """Follows the rules; `run` it in a task. `touched` hears of each session that was looked at."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        lanes: Lanes,
+        journal: Journal,
+        rules: Rules,
+        roster: Roster,
+        clock: Clock,
+        touched: Touched,
+    ) -> None:
+        self._store, self._lanes, self._journal, self._rules = store, lanes, journal, rules
+        self._roster, self._clock, self._touched = roster, clock, touched
+        self._wanted = asyncio.Event()
+
+    def want(self) -> None:
+        """Some policy may have changed."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Look after what was wanted, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self._catch_up()
+            except (StoreFault, StoreUnavailable) as error:
+                log.warning("retiming_failed", error=str(error))
+                self._wanted.set()
+                await asyncio.sleep(RETRY_S)
+
+    async def _catch_up(self) -> None:
+        timed_by = await self._store.notes(_KIND)
+        for agent in sorted({*timed_by, *self._roster.ids()}):
+            digest = hashlib.blake2b(msgspec.json.encode(self._rules.of_agent(agent).policy), digest_size=16).digest()
+            if timed_by.get(agent) != digest:
+                count = await self._retime(agent)
+                await self._store.note(_KIND, agent, digest)
+                if count:
+                    log.info("sessions_retimed", agent=agent, sessions=count)
+
+    async def _retime(self, agent: str) -> int:
+        last = count = 0
+        while page := await self._store.timed(agent, last, PAGE):
+            await self._store.retime([self._reckon(id, stored) for id, stored in page])
+            for _, stored in page:
+                await self._tell(states.decode(stored.state, stored.details))
+            last, count = page[-1][0], count + len(page)
+        return count
+
+    def _reckon(self, id: int, stored: StoredSession) -> Retimed:
+        state = states.decode(stored.state, stored.details)
+        policy = self._rules.policy_of(state)
+        return Retimed(
+            id,
+            stored.state,
+            due_at=deadlines.due_ms(state, policy, self._clock.now_ms()),
+            warn_at=deadlines.warn_ms(state, policy) if state.is_timed else None,
+            expires_at=deadlines.deadline_ms(state, policy) if state.is_timed else None,
+        )
+
+    async def _tell(self, state: SessionState) -> None:
+        """Void a warning that came too early now; else let others have another look."""
+        if state.warned_for is None:
+            return self._touched(state)
+        async with self._lanes.enter((state.tenant, state.key)) as lane:
+            if lane.state is None or lane.state.id != state.id:
+                return None
+            if events := lifecycle.reconsider(lane.state, self._rules.policy_of(lane.state)):
+                await self._journal.append(lane, *events)
+            else:
+                self._touched(lane.state)
+        return None
