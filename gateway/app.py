@@ -31,6 +31,7 @@ from .sessions.admission import Admission
 from .sessions.broadcast import Broadcast, Following
 from .sessions.census import Census
 from .sessions.directory import Directory
+from .sessions.drift import Drift
 from .sessions.expiry import Expiry
 from .sessions.idempotency import KEPT_MS, Idempotency
 from .sessions.journal import Follower, Journal
@@ -217,11 +218,13 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         new_session_id=store.next_session_id,
         expiring=store.expiring,
     )
+    drift = Drift(clock, store, lanes, journal)
+    await drift.make_good()
     gateway.census.begin(await store.counts())
     await recover(store, lanes, journal, turns, clock)
     await expiry.begin()
     retiming.want()
-    for work in (expiry.run(), retiming.run(), _prune(store, clock)):
+    for work in (expiry.run(), retiming.run(), drift.run(), _prune(store, clock)):
         stack.callback(asyncio.create_task(work).cancel)
 
 

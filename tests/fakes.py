@@ -187,9 +187,9 @@ class MemoryStore:
         places = sorted((row.due_at, row.id) for row in self._rows.values() if row.due_at is not None)
         return [place for place in places if place > after and place[0] <= until_ms][:limit]
 
-    async def timed(self, agent: str, after: int, limit: int) -> list[tuple[int, StoredSession]]:
+    async def timed(self, agent: str | None, after: int, limit: int) -> list[tuple[int, StoredSession]]:
         await self._answer()
-        there = [row for row in self._rows.values() if row.agent == agent and row.deleted_at is None]
+        there = [row for row in self._rows.values() if agent in (None, row.agent) and row.deleted_at is None]
         timed = [row.id for row in there if row.lifecycle != "ended" or row.archived_at is None]
         return [(id, self._stored(id)) for id in sorted(timed) if id > after][:limit]
 

@@ -23,7 +23,7 @@ def timeout_ms(state: SessionState, policy: Policy) -> int:
 
 def cap_ms(state: SessionState, policy: Policy) -> int:
     """When the session ends whatever happens."""
-    return state.created_at + _ms(policy.max_duration_minutes)
+    return state.created_at + state.uncounted_ms + _ms(policy.max_duration_minutes)
 
 
 def deadline_ms(state: SessionState, policy: Policy) -> int:
@@ -48,7 +48,8 @@ def threshold_ms(policy: Policy) -> int:
 
 def idle_ms(state: SessionState, policy: Policy) -> int:
     """When a live session becomes idle, if nothing more happens."""
-    return max(state.last_activity_at, state.resumed_at or 0) + _ms(policy.idle_after_minutes)
+    since = max(state.last_activity_at + state.paused_since_activity_ms, state.resumed_at or 0)
+    return since + _ms(policy.idle_after_minutes)
 
 
 def archive_ms(state: SessionState, policy: Policy) -> int | None:

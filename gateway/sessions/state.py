@@ -53,7 +53,8 @@ class SessionState(Struct, frozen=True, kw_only=True):
     policy fields that were moved into range when the session was made.
     `warned_for` is the end that the session was last warned of; `expired_at`
     the end at which time has ended it. `paused_ms` is how long it was paused
-    since its creation or last renewal by hand.
+    since its creation or last renewal by hand; `uncounted_ms` what the wall
+    clock has leapt in its lifetime.
     """
 
     id: int
@@ -83,6 +84,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     resumed_at: int | None = None
     paused_ms: int = 0
     paused_since_activity_ms: int = 0
+    uncounted_ms: int = 0
     pinned: bool = False
     message_count: int = 0
     input_tokens: int = 0

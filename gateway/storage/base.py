@@ -230,8 +230,8 @@ class Store(Protocol):
     async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int]]:
         """The next `due_at` and ids, ascending, behind `after` and not beyond `until_ms`."""
 
-    async def timed(self, agent: str, after: int, limit: int) -> list[tuple[int, StoredSession]]:
-        """Sessions of an agent that time can still change, by id, behind `after`."""
+    async def timed(self, agent: str | None, after: int, limit: int) -> list[tuple[int, StoredSession]]:
+        """Sessions of an agent, or of all, that time can still change, by id, behind `after`."""
 
     async def retime(self, sessions: Sequence[Retimed]) -> None:
         """Take new moments for sessions that have not changed since they were read."""

@@ -205,13 +205,14 @@ class SqliteStore:
             (*after, until_ms, limit),
         )
 
-    async def timed(self, agent: str, after: int, limit: int) -> list[tuple[int, StoredSession]]:
-        """Sessions of an agent that time can still change, by id, behind `after`."""
+    async def timed(self, agent: str | None, after: int, limit: int) -> list[tuple[int, StoredSession]]:
+        """Sessions of an agent, or of all, that time can still change, by id, behind `after`."""
+        of_agent = "" if agent is None else " AND s.agent = :agent"
         rows = await self._rows(
             "SELECT s.id, s.state, t.body FROM sessions s LEFT JOIN texts t ON t.pos = s.details"
-            " WHERE s.agent = ? AND s.id > ? AND s.deleted_at IS NULL AND NOT (s.lifecycle = 'ended' AND"
-            " s.archived_at IS NOT NULL) ORDER BY s.id LIMIT ?",
-            (agent, after, limit),
+            " WHERE s.id > :after AND s.deleted_at IS NULL AND NOT (s.lifecycle = 'ended' AND"
+            f" s.archived_at IS NOT NULL){of_agent} ORDER BY s.id LIMIT :limit",
+            {"agent": agent, "after": after, "limit": limit},
         )
         return [(id, StoredSession(state, details)) for id, state, details in rows]
 
@@ -263,7 +264,7 @@ class SqliteStore:
         self._next_reader = (self._next_reader + 1) % len(self._readers)
         return self._readers[self._next_reader]
 
-    async def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    async def _rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
