@@ -153,7 +153,9 @@ class Expiry:
             async with self._lanes.enter(topic) as lane:
                 if lane.state is None or lane.state.id != session:
                     return
-                self.arm(await self.settle(lane))
+                before = lane.state
+                if await self.settle(lane) is before:
+                    self.arm(before)
         except StoreUnavailable:
             self._try_later([session])
         except Exception:  # a bug in one must not stop the clock of all

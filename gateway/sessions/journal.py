@@ -115,15 +115,13 @@ class Journal:
         is_cancelled = False
         while not done.done():
             try:
-                await asyncio.wait((done,))
+                await asyncio.shield(done)
             except asyncio.CancelledError:
                 is_cancelled = True
-        try:
-            done.result()
-        except StoreFault as error:
-            if is_cancelled:
-                raise asyncio.CancelledError from error
-            raise StoreUnavailable from error
+            except StoreFault:
+                break
+        if (fault := done.exception()) is not None:
+            raise (asyncio.CancelledError if is_cancelled else StoreUnavailable) from fault
         before, lane.state = lane.state, state
         for follower in self._followers:
             try:
