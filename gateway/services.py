@@ -187,10 +187,16 @@ class Call:
     async def inside(self, lane: Lane, permission: Permission) -> SessionState:
         """The session of a lane that the caller is in already, under the rules of `session`.
 
-        What time has done to it is done before anybody does anything with it.
+        What time has done to it is written before anybody does anything with it;
+        where that cannot be written now, it can still be read.
         """
-        self.check(lane.state, permission)
-        return await self.services.expiry.settle(lane)
+        state = self.check(lane.state, permission)
+        try:
+            return await self.services.expiry.settle(lane)
+        except errors.StoreUnavailable:
+            if permission != "read":
+                raise
+            return state
 
     def check(self, state: SessionState | None, permission: Permission) -> SessionState:
         """The session, if the caller may know of it and use it so."""

@@ -251,8 +251,8 @@ def archive(state: SessionState, by: str, now_ms: int) -> Decision:
         return Decision(state)
     if state.pinned:
         raise errors.SessionPinned
-    if state.turn is not None:
-        raise errors.TurnRunning(turn=state.turn.id)
+    if state.is_busy and state.is_timed:
+        raise _busy(state)
     return Decision(state, [ev.SessionUpdated(author=by, archived_at=instant(now_ms))])
 
 
@@ -271,12 +271,16 @@ def admit(state: SessionState, if_busy: Busy, queue_limit: int) -> Literal["run"
     if not state.is_busy:
         return "run"
     if if_busy == "reject":
-        raise errors.TurnRunning(turn=state.turn.id if state.turn is not None else state.queue[0].id)
+        raise _busy(state)
     if if_busy == "interrupt":
         return "interrupt"
     if len(state.queue) >= queue_limit:
         raise errors.QueueFull(limit=queue_limit)
     return "queue"
+
+
+def _busy(state: SessionState) -> errors.TurnRunning:
+    return errors.TurnRunning(turn=state.turn.id if state.turn is not None else state.queue[0].id)
 
 
 def update(state: SessionState, change: Change, by: str, policy_of: PolicyOf) -> Decision:

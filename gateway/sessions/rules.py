@@ -3,6 +3,7 @@
 Sessions without rules of their own share their agent's `Effective`.
 """
 
+import asyncio
 from collections.abc import Mapping
 
 import msgspec
@@ -28,6 +29,7 @@ class Rules:
         self.settings = settings
         self._set_by_agent: dict[str, Overrides] = {}
         self._by_agent: dict[str, Effective] = {}
+        self._setting = asyncio.Lock()
 
     async def load(self) -> None:
         """Take up what was set before.
@@ -75,15 +77,16 @@ class Rules:
             InvalidTimeout, InvalidPolicy: a value is out of its range.
             StoreUnavailable: nothing was changed.
         """
-        inherited = policy.effective(self.settings, self._roster.policy(agent)).policy
-        overrides = policy.merge(self._set_by_agent.get(agent, {}), patch, self.settings, inherited)
-        try:
-            await self._store.note(_KIND, agent, msgspec.json.encode(overrides) if overrides else None)
-        except StoreFault as error:
-            raise StoreUnavailable from error
-        self._set_by_agent[agent] = overrides
-        self._by_agent.pop(agent, None)
-        return self.of_agent(agent)
+        async with self._setting:
+            inherited = policy.effective(self.settings, self._roster.policy(agent)).policy
+            overrides = policy.merge(self._set_by_agent.get(agent, {}), patch, self.settings, inherited)
+            try:
+                await self._store.note(_KIND, agent, msgspec.json.encode(overrides) if overrides else None)
+            except StoreFault as error:
+                raise StoreUnavailable from error
+            self._set_by_agent[agent] = overrides
+            self._by_agent.pop(agent, None)
+            return self.of_agent(agent)
 
     def _lay(self, agent: str, own: Mapping[str, object], clamped: tuple[str, ...]) -> Effective:
         stored = self._set_by_agent.get(agent, {})

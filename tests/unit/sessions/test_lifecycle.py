@@ -293,8 +293,10 @@ def test_archive_and_restore() -> None:
     """Neither a pinned session nor one with a running turn; repeats are nothing."""
     with pytest.raises(errors.SessionPinned):
         lifecycle.archive(born(pinned=True), "ann", NOW_MS)
-    with pytest.raises(errors.TurnRunning):
-        lifecycle.archive(born(turn=TURN), "ann", NOW_MS)
+    for busy in (born(turn=TURN), born(queue=QUEUE)):
+        with pytest.raises(errors.TurnRunning):
+            lifecycle.archive(busy, "ann", NOW_MS)
+    assert lifecycle.archive(born(queue=QUEUE, lifecycle="paused"), "ann", NOW_MS).events
     archived = fold(born(), *lifecycle.archive(born(), "ann", NOW_MS).events, at_ms=NOW_MS)
     assert (archived.archived_at, archived.revision) == (NOW_MS, 2)
     assert not lifecycle.archive(archived, "ann", NOW_MS).events
