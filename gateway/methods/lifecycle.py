@@ -5,18 +5,16 @@ from typing import TypeVar
 
 from msgspec import UNSET
 
-from gateway.ids import new_id
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import lifecycle
-from gateway.sessions.idempotency import Repeatable
 from gateway.sessions.state import SessionState
 from gateway.storage.base import Answer
 from rpc_schema import errors
 from rpc_schema import lifecycle as wire
 from rpc_schema.types import BulkItem, BulkResult, Wire
 
-from .births import check_metadata, give_birth
+from .births import check_metadata, give_birth, made_key
 from .following import subscribe_at
 
 R = TypeVar("R", bound=Wire)
@@ -28,7 +26,7 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
     key = params.key if params.key is not UNSET else ""
     once = services.idempotency.repeatable(call.principal, wire.CREATE.name, key, params)
     if params.key is UNSET:
-        key = _made_key(params.agent, once, services.clock.now_ms())
+        key = made_key(params.agent, once, services.clock.now_ms())
     topic = call.topic(key)
     call.hold(topic)
     async with services.lanes.enter(topic) as lane:
@@ -136,11 +134,6 @@ async def _each(
             results.append(BulkItem(key=key, ok=False, error=error.to_wire()))
     succeeded = sum(item.ok for item in results)
     return BulkResult(results=results, succeeded=succeeded, failed=len(results) - succeeded)
-
-
-def _made_key(agent: str, once: Repeatable | None, now_ms: int) -> str:
-    """A key nobody has; a repeat of the same call gets the same one."""
-    return f"{agent}:{once.scope.hex()[:26] if once is not None else new_id(now_ms)}"
 
 
 HANDLERS = (

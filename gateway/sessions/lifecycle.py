@@ -87,6 +87,8 @@ def check_open(state: SessionState, policy: Policy) -> None:
             raise errors.SessionExpired(expires_at=instant(deadline_ms(state, policy)), reason=reason)
         case "admin":
             raise errors.SessionEnded(ended_at=ended_at, reason="admin")
+        case "transferred":
+            raise errors.SessionEnded(ended_at=ended_at, reason="transferred", transferred_to=state.transferred_to)
         case _:
             raise errors.SessionEnded(ended_at=ended_at, reason="user")
 
