@@ -36,8 +36,7 @@ async def next_piece(call: Call, params: ExportParams) -> ExportResult:
         place = await _next_session(call, params, question, None)
     data, rest = b"", None
     if place is not None:
-        async with _session(call, _topic(call, params, place)) as lane:
-            piece = await _piece(call, lane.session, place, params)
+        piece = await _piece(call, params, place)
         data, rest = piece.data, piece.next or await _next_session(call, params, question, place)
     media_type, extension = _media(params)
     return ExportResult(
@@ -56,8 +55,19 @@ def seen_by(principal: Principal) -> Visibility:
     )
 
 
-async def _piece(call: Call, state: SessionState, place: Place, params: ExportParams) -> Piece:
-    export.check_log(state, place)
+async def _piece(call: Call, params: ExportParams, place: Place) -> Piece:
+    """What comes next of the session at a place; a match that went before its turn has nothing."""
+    try:
+        async with _session(call, _topic(call, params, place)) as lane:
+            export.check_log(lane.session, place)
+            return await _read(call, lane.session, place, params)
+    except (errors.SessionNotFound, errors.SessionDeleted):
+        if params.filter is UNSET or place.after or place.given:
+            raise
+        return Piece(b"", None)
+
+
+async def _read(call: Call, state: SessionState, place: Place, params: ExportParams) -> Piece:
     transcript = call.services.transcript
     match params.format:
         case "jsonl":

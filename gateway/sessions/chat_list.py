@@ -51,7 +51,8 @@ async def _turns(
             case ev.MessageUser():
                 waiting[event.turn] = event
             case ev.TurnStarted():
-                yield before, turn
+                if turn:
+                    yield before, turn
                 before = event.seq - 1
                 message = waiting.pop(event.turn, None)
                 if message is None and after > 0:

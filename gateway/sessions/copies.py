@@ -2,8 +2,8 @@
 
 A copy has the conversation, not the life: messages, tools, generations and the
 turns they belong to keep their time, turn and author, and are numbered anew;
-what happened to the session itself stays behind. Every turn in a copy is over
-and every tool call in it has a result.
+what happened to the session itself stays behind. Every turn in a copy is over,
+and no tool call was left open by the cut.
 """
 
 from collections.abc import Iterable

@@ -112,7 +112,11 @@ def events(data: str, head: Header) -> list[EventRow]:
         _refuse(len(lines) + 1, "the file ends here, without an LF")
     rows: list[EventRow] = []
     for number, line in enumerate(lines[1:-1], start=2):
-        rows.append(_row(number, line, rows[-1].seq if rows else 0))
+        _check_text(number, line)
+        kind: str = _decode(number, line, _Kind).type
+        if kind in ("session", "end"):
+            _refuse_second(number, kind, lines)
+        rows.append(_row(number, line, kind, rows[-1].seq if rows else 0))
     _check_end(lines, rows)
     if not rows or rows[-1].seq != head.head:
         last = rows[-1].seq if rows else 0
@@ -160,14 +164,18 @@ def _check_header(head: Header) -> None:
             _refuse(1, f"title: {reason_of(error)[1]}")
 
 
-def _row(number: int, line: str, before: int) -> EventRow:
-    """One event, in its place behind the one with the seq `before`; the first has 0 before it."""
-    _check_text(number, line)
-    kind = _decode(number, line, _Kind).type
-    if kind == "session":
-        _refuse(number, "a second session begins here; import them one by one")
+def _refuse_second(number: int, kind: str, lines: list[str]) -> NoReturn:
+    """Say where the second session of a file begins."""
     if kind == "end":
-        _refuse(number, "this is an end line, but lines follow it")
+        number += 1
+        _check_text(number, lines[number - 1])
+        kind = _decode(number, lines[number - 1], _Kind).type
+    is_session = kind == "session"
+    _refuse(number, "a second session begins here; import them one by one" if is_session else "it follows the end line")
+
+
+def _row(number: int, line: str, kind: str, before: int) -> EventRow:
+    """One event, in its place behind the one with the seq `before`; the first has 0 before it."""
     event: ev.AnyEvent = _decode(number, line, ev.AnyEvent)
     _check_place(number, event, before)
     _check_values(number, event)

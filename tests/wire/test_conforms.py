@@ -29,7 +29,6 @@ NOT_BY_SCRIPT = {
     "invalid_timeout": "no method takes a timeout that it would refuse yet",
     "invalid_policy": "session.create moves a policy into range, and nothing else takes one yet",
     "session_archived": "nothing archives yet",
-    "session_ended": "nothing ends a session but time yet",
     "agent_unavailable": "a script's only agent is always there",
     "store_unavailable": "a script's store never fails",
 }
