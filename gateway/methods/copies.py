@@ -14,7 +14,7 @@ from gateway.sessions.lanes import Lane
 from gateway.sessions.lifecycle import Birth
 from gateway.sessions.state import SessionState
 from gateway.sessions.transcript import decode_event
-from gateway.storage.base import Answer
+from gateway.storage.base import Answer, EventRow
 from rpc_schema import copies as wire
 from rpc_schema import errors
 from rpc_schema.types import Lineage, Session
@@ -95,7 +95,7 @@ async def _fork(
     state, log = copies.fork(birth, origin, copied, by, services.clock.now_ms())
     result = Fork(session=services.summary(state))
     answer = once.answer(result, has_words=True) if once is not None else None
-    await services.journal.arrive(Change(target, state, [row_of(event) for event in log]), answer)
+    await services.journal.arrive(Change(target, state, await _rows(log)), answer)
     return result
 
 
@@ -125,7 +125,7 @@ async def _transfer(
         result = Transfer(source=services.summary(after), target=services.summary(state))
         return once.answer(result, has_words=True) if once is not None else None
 
-    arrival = Change(target, state, [row_of(event) for event in log])
+    arrival = Change(target, state, await _rows(log))
     limit = services.policy(state).policy.max_concurrent_per_user
     async with services.admission.room(state.tenant, state.user, agent_id, limit):
         handed_over = copies.hand_over(source, target.topic[1], by)
@@ -182,7 +182,14 @@ async def _conversation(call: Call, source: SessionState, until: int, is_asked: 
     if is_asked:
         copies.check_cut(source, until, events)
     running = source.turn.id if source.turn is not None else None
-    return copies.conversation(events, until=until, without=running, model=source.model, by=call.principal.user)
+    return await asyncio.to_thread(
+        copies.conversation, events, until=until, without=running, model=source.model, by=call.principal.user
+    )
+
+
+async def _rows(log: copies.Events) -> list[EventRow]:
+    """A whole log for the store; a long one must not hold up everybody else."""
+    return await asyncio.to_thread(lambda: [row_of(event) for event in log])
 
 
 def _is_free(lane: Lane) -> bool:

@@ -173,7 +173,7 @@ def test_a_session_is_imported(shell: Shell, tmp_path: Path) -> None:
     taken = shell("sessions", "import", str(file), exit_code=1)
     assert taken.stderr.startswith("error session_exists (409): ")
     file.write_text(file.read_text()[:-9])
-    cut = shell("sessions", "import", str(file), exit_code=1)
+    cut = shell("sessions", "import", str(file), "--key", "cut", exit_code=1)
     assert "line 9: the file ends here, without an LF" in cut.stderr
     file.write_bytes(b"a\n\xff")
     assert shell("sessions", "import", str(file), exit_code=1).stderr.endswith("line 2 is not UTF-8.\n")
