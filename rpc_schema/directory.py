@@ -126,11 +126,21 @@ class HistoryResult(Wire, kw_only=True):
 
 
 class ExportParams(Params, kw_only=True):
-    """Which sessions; call again with `nextCursor` until there is none."""
+    """Which sessions: `key`, `keys` or `filter`; call again with `nextCursor` until there is none."""
 
     key: Key | UnsetType = UNSET
     keys: Keys | UnsetType = UNSET
-    format: Literal["jsonl"] = "jsonl"
+    filter: (
+        Annotated[Filter, Meta(description="All that match, archived ones too, in the order they were made.")]
+        | UnsetType
+    ) = UNSET
+    format: Annotated[
+        Literal["jsonl", "markdown", "openai"],
+        Meta(
+            description="jsonl: header, events, checksum, as session.import takes it. markdown: for people. openai: a"
+            ' Chat Completions message list; with `keys` or `filter` a line `{"messages":[…]}` for each session.'
+        ),
+    ] = "jsonl"
     cursor: str | UnsetType = UNSET
     max_bytes: MaxBytes = 1024 * 1024
 
@@ -169,7 +179,7 @@ EXPORT = Method(
     name="session.export",
     params=ExportParams,
     result=ExportResult,
-    summary="Export sessions as JSON Lines with a checksum.",
+    summary="Export sessions: as JSON Lines with a checksum, for people, or as messages for a model.",
     errors=(
         *errors.REACHING_A_SESSION,
         errors.InvalidCursor,

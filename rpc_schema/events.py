@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from .types import EndReason, FinishReason, Instant, PolicyPatch, Source, State, Usage
+from .types import EndReason, FinishReason, Instant, Key, Lineage, PolicyPatch, Source, State, Usage
 
 
 class Event(Struct, rename="camel", tag_field="type", kw_only=True, omit_defaults=True):
@@ -29,6 +29,7 @@ class SessionCreated(Event, tag="session.created", kw_only=True):
     model: str
     source: Source
     channel: str
+    forked_from: Lineage | None = None
 
 
 class SessionStateChanged(Event, tag="session.state", kw_only=True):
@@ -68,6 +69,13 @@ class SessionUpdated(Event, tag="session.updated", kw_only=True):
         Annotated[PolicyPatch, Meta(description="All of the session's own overrides, as they are now.")] | UnsetType
     ) = UNSET
     archived_at: Instant | UnsetType | None = UNSET
+
+
+class SessionTransferred(Event, tag="session.transferred", kw_only=True):
+    """The conversation goes on in session `to`, or has come from session `from`: one of them is there."""
+
+    to: Key | None = None
+    from_: Key | None = field(name="from", default=None)
 
 
 class MessageUser(Event, tag="message.user", kw_only=True):
@@ -176,6 +184,7 @@ AnyEvent = (
     | SessionExpiring
     | SessionRenewed
     | SessionUpdated
+    | SessionTransferred
     | MessageUser
     | MessageAssistant
     | MessageSystem
@@ -199,6 +208,7 @@ EventType = Literal[
     "session.expiring",
     "session.renewed",
     "session.updated",
+    "session.transferred",
     "message.user",
     "message.assistant",
     "message.system",

@@ -133,6 +133,13 @@ class TurnRef(Wire, kw_only=True):
     state: Literal["running"]
 
 
+class Lineage(Wire, kw_only=True):
+    """Where a fork comes from: the session, and the last event of it that counted."""
+
+    key: Key
+    seq: Seq
+
+
 class Session(Wire, kw_only=True):
     """One user's conversation with one agent, in summary; never a transcript."""
 
@@ -151,6 +158,9 @@ class Session(Wire, kw_only=True):
     source: Source
     state: State
     end_reason: EndReason | None = None
+    transferred_to: Key | None = None
+    transferred_from: Key | None = None
+    forked_from: Lineage | None = None
     pinned: bool
     archived_at: Instant | None = None
     labels: dict[str, str]

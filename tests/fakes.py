@@ -231,12 +231,22 @@ class MemoryStore:
             raise StoreFault("told to fail")
 
     def _apply(self, commit: Commit) -> None:
-        """Refuse first, then do all of it."""
+        """Refuse first, then do all of it, and what belongs to it."""
+        self._check(commit)
+        if commit.also is not None:
+            self._check(commit.also)
+            self._do(commit.also)
+        self._do(commit)
+
+    def _check(self, commit: Commit) -> None:
         id, seqs = commit.session, [event.seq for event in commit.events]
         is_repeated = len(set(seqs)) < len(seqs) or bool(self._seqs.get(id, set()) & set(seqs))
         is_answered = commit.answer is not None and commit.answer.scope in self._answers
         if self._is_failing or self._is_closed or is_repeated or is_answered:
             raise StoreFault("told to fail, or already there")
+
+    def _do(self, commit: Commit) -> None:
+        id, seqs = commit.session, [event.seq for event in commit.events]
         log = self._events.setdefault(id, {})
         if commit.purge_to is not None:
             self._events[id] = log = {seq: event for seq, event in log.items() if seq > commit.purge_to}

@@ -113,7 +113,7 @@ def request_body(messages: tuple[ChatMessage, ...], *, model: str, system: str, 
     """Write a request; `members` are added to it."""
     listed = [{"role": "system", "content": system}] if system else []
     request = {
-        "messages": [*listed, *(_message(message) for message in messages)],
+        "messages": [*listed, *(message_of(message) for message in messages)],
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -122,7 +122,8 @@ def request_body(messages: tuple[ChatMessage, ...], *, model: str, system: str, 
     return msgspec.json.encode({**request, **members})
 
 
-def _message(message: ChatMessage) -> dict[str, Any]:
+def message_of(message: ChatMessage) -> dict[str, Any]:
+    """One message of the list."""
     match message:
         case UserMessage(content):
             return {"role": "user", "content": content}

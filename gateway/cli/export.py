@@ -20,40 +20,50 @@ from .output import escape
 @click.command("export")
 @click.argument("key")
 @click.option("-f", "--file", "name", default="-", show_default=True, help="Where to; - is stdout.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["jsonl", "markdown", "openai"]),
+    default="jsonl",
+    show_default=True,
+    help="All there is, a page to read, or messages for a model.",
+)
 @calls_gateway
-def command(caller: Caller, key: str, name: str) -> None:
-    """Export a session as JSON Lines.
+def command(caller: Caller, key: str, name: str, kind: str) -> None:
+    """Export a session; as jsonl it can be imported again.
 
-    The checksum at its end is verified. A file appears when it is whole, and
-    replaces what was there; only its owner may read it.
+    The checksum at the end of jsonl is verified. A file appears when it is
+    whole, and replaces what was there; only its owner may read it.
     """
+    params = {"key": key, "format": kind}
     try:
         with _opened(name) as file:
-            events = asyncio.run(_export(caller, key, file))
+            whole = asyncio.run(_export(caller, params, file))
     except BrokenPipeError:
         raise
     except OSError as error:
         raise Failure(f"Cannot write {name}: {error.strerror}.") from error
-    caller.talk(f"{events} events{'' if name == '-' else f' in {name}'}; the checksum is right.")
+    caller.talk(f"{whole[0]}{'' if name == '-' else f' in {name}'}{whole[1]}.")
 
 
-async def _export(caller: Caller, key: str, file: IO[bytes]) -> int:
-    """Write the export and give the number of its events.
+async def _export(caller: Caller, params: dict[str, str], file: IO[bytes]) -> tuple[str, str]:
+    """Write the export; say how much there is, and how that is known.
 
     A terminal is shown every control character escaped.
     """
-    is_shown = file.isatty()
-    seal = Seal()
-    async with aclosing(_lines(caller, key)) as lines:
+    is_shown, is_sealed = file.isatty(), params["format"] == "jsonl"
+    seal, count = Seal(), 0
+    async with aclosing(_lines(caller, params)) as lines:
         async for line in lines:
             seal.add(line)
+            count += 1
             file.write(escape(line.decode()).encode() if is_shown else line)
-    return seal.verified()
+    return (f"{seal.verified()} events", "; the checksum is right") if is_sealed else (f"{count} lines", "")
 
 
-async def _lines(caller: Caller, key: str) -> AsyncGenerator[bytes]:
+async def _lines(caller: Caller, params: dict[str, str]) -> AsyncGenerator[bytes]:
     """The lines of the export, each with its LF; the last may lack it."""
-    rest, params = b"", {"key": key}
+    rest = b""
     async with caller.connect() as gateway:
         while True:
             page = await gateway.call("session.export", params)
@@ -62,7 +72,7 @@ async def _lines(caller: Caller, key: str) -> AsyncGenerator[bytes]:
                 yield line + b"\n"
             if page.get("nextCursor") is None:
                 break
-            params["cursor"] = page["nextCursor"]
+            params = params | {"cursor": page["nextCursor"]}
     if rest:
         yield rest
 

@@ -18,7 +18,7 @@ from .errors import INTERRUPTED, failure_of
 _HELP_BY_COMMAND: Final = {
     "serve": "Run a gateway.",
     "chat": "Talk with an agent.",
-    "sessions": "List, show and export sessions.",
+    "sessions": "List, show, export and import sessions.",
     "call": "Call any method of the protocol.",
     "config": "Check and show the settings.",
 }

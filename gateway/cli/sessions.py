@@ -1,4 +1,4 @@
-"""`gateway sessions`: list, show, export."""
+"""`gateway sessions`: list, show, export, import."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from . import export
+from . import export, import_
 from .options import Caller, calls_gateway
 from .output import as_json, clean, is_terminal, one_line, print_fields, print_json, print_table, styled
 
@@ -37,7 +37,7 @@ _SHOWN = {
 
 @click.group()
 def command() -> None:
-    """List, show and export sessions."""
+    """List, show, export and import sessions."""
 
 
 @command.command("list")
@@ -98,6 +98,7 @@ def show(caller: Caller, key: str, output: str, messages: int) -> None:
 
 
 command.add_command(export.command)
+command.add_command(import_.command)
 
 
 async def _status(caller: Caller, key: str, messages: int) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import msgspec
 from msgspec import UNSET
 
 from gateway.auth.permissions import Resource
+from gateway.ids import new_id
 from gateway.services import Call
 from gateway.sessions import lifecycle, policy
+from gateway.sessions.idempotency import Repeatable
 from gateway.sessions.lanes import Lane
 from gateway.sessions.lifecycle import Birth
 from gateway.sessions.state import Details, SessionState
@@ -33,6 +35,11 @@ async def give_birth(call: Call, lane: Lane, params: NewSession, answer: MakeAns
     limit = services.rules.limit_of(state)
     async with services.admission.room(state.tenant, state.user, state.agent, limit):
         return await services.journal.append(lane, created, onto=state, answer=answer)
+
+
+def made_key(agent: str, once: Repeatable | None, now_ms: int) -> str:
+    """A key nobody has; a repeat of the same call gets the same one."""
+    return f"{agent}:{once.scope.hex()[:26] if once is not None else new_id(now_ms)}"
 
 
 def check_metadata(call: Call, metadata: Any) -> None:

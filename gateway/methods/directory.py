@@ -1,19 +1,15 @@
 """Finding sessions and reading what is in them."""
 
-import msgspec
 from msgspec import UNSET, Raw
 
-from gateway.auth.principal import EVERY_TENANT
 from gateway.rpc.handlers import bind
 from gateway.services import Call
-from gateway.sessions import export as exports
-from gateway.sessions.directory import Visibility
-from gateway.sessions.export import Place
 from gateway.sessions.state import SessionState
 from gateway.storage.base import EventQuery
 from rpc_schema import directory as wire
-from rpc_schema import errors
 from rpc_schema.types import Usage
+
+from .exporting import next_piece, seen_by
 
 _MESSAGES = ("message.user", "message.assistant", "message.system")
 _NO_END = 2**62
@@ -21,12 +17,7 @@ _NO_END = 2**62
 
 async def list_sessions(call: Call, params: wire.ListParams) -> wire.ListResult:
     """One page of summaries of what the caller may see."""
-    principal = call.principal
-    seen = Visibility(
-        tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
-        user=None if principal.is_admin else principal.user,
-    )
-    found = await call.services.directory.list(params, seen)
+    found = await call.services.directory.list(params, seen_by(call.principal))
     return wire.ListResult(
         sessions=[call.services.summary(state) for state in found.sessions],
         next_cursor=found.next_cursor,
@@ -86,28 +77,7 @@ async def history(call: Call, params: wire.HistoryParams) -> wire.HistoryResult:
 
 async def export(call: Call, params: wire.ExportParams) -> wire.ExportResult:
     """The next piece of the file."""
-    if (params.key is UNSET) == (params.keys is UNSET):
-        raise errors.InvalidParams(path="$.key", reason="give either `key` or `keys`")
-    keys = [params.key] if params.key is not UNSET else list(dict.fromkeys(params.keys or ()))
-    place = exports.open_cursor(params.cursor, keys) if params.cursor is not UNSET else None
-    index = place.index if place is not None else 0
-    async with call.session(keys[index], "read") as lane:
-        if place is None:
-            place = _begin(call, keys, index, lane.session)
-        piece = await exports.piece(call.services.transcript, lane.session, place, params.max_bytes)
-    if not piece.is_last:
-        place.after, next_place = piece.after, place
-    elif index + 1 < len(keys):
-        async with call.session(keys[index + 1], "read") as lane:
-            next_place = _begin(call, keys, index + 1, lane.session)
-    else:
-        next_place = None
-    return wire.ExportResult(
-        data=piece.data.decode(),
-        media_type="application/jsonl",
-        filename=_filename(keys),
-        next_cursor=exports.make_cursor(next_place) if next_place is not None else None,
-    )
+    return await next_piece(call, params)
 
 
 async def _newest_messages(call: Call, state: SessionState, count: int) -> list[Raw]:
@@ -123,28 +93,6 @@ async def _newest_messages(call: Call, state: SessionState, count: int) -> list[
         )
     )
     return [Raw(row.body) for row in page.events]
-
-
-def _begin(call: Call, keys: list[str], index: int, state: SessionState) -> Place:
-    summary = msgspec.to_builtins(call.services.summary(state))
-    policy = msgspec.to_builtins(call.services.rules.of(state).policy)
-    return Place(
-        keys=exports.name_keys(keys),
-        index=index,
-        epoch=state.epoch,
-        cleared_to=state.cleared_to,
-        after=0,
-        to=state.head,
-        header=exports.header({**summary, "policy": policy, "metadata": state.details.metadata}),
-    )
-
-
-def _filename(keys: list[str]) -> str:
-    """A name that every file system takes."""
-    if len(keys) > 1:
-        return f"{len(keys)}-sessions.jsonl"
-    safe = "".join(character if character.isalnum() or character in "-_." else "-" for character in keys[0])
-    return f"{safe.strip('.-')[:80] or 'session'}.jsonl"
 
 
 HANDLERS = (

@@ -2,7 +2,6 @@
 
 from msgspec import UNSET
 
-from gateway.ids import new_id
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import lifecycle, policy
@@ -14,7 +13,7 @@ from rpc_schema import errors
 from rpc_schema import lifecycle as wire
 from rpc_schema.naming import camel
 
-from .births import check_metadata, check_model, give_birth
+from .births import check_metadata, check_model, give_birth, made_key
 from .bulk import one_or_many
 from .following import subscribe_at
 
@@ -25,7 +24,7 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
     key = params.key if params.key is not UNSET else ""
     once = services.idempotency.repeatable(call.principal, wire.CREATE.name, key, params)
     if params.key is UNSET:
-        key = _made_key(params.agent, once, services.clock.now_ms())
+        key = made_key(params.agent, once, services.clock.now_ms())
     topic = call.topic(key)
     call.hold(topic)
     async with services.lanes.enter(topic) as lane:
@@ -206,11 +205,6 @@ def _checked(call: Call, state: SessionState, params: wire.UpdateParams) -> life
             resource = call.resource(state.tenant, state.user, state.agent)
             check_model(call, resource, services.rules.with_overrides(state.agent, overrides))
     return lifecycle.Change(asked=params, model=model, is_model_override=is_override, policy=overrides, clamped=clamped)
-
-
-def _made_key(agent: str, once: Repeatable | None, now_ms: int) -> str:
-    """A key nobody has; a repeat of the same call gets the same one."""
-    return f"{agent}:{once.scope.hex()[:26] if once is not None else new_id(now_ms)}"
 
 
 HANDLERS = (

@@ -43,14 +43,14 @@ class Frame(Struct, frozen=True):
 
 def parse(text: str, *, nesting_depth: int, batch_items: int) -> Frame:
     """Read one message."""
-    if _is_deeper(text, nesting_depth):
+    if is_deeper(text, nesting_depth):
         return _refused(InvalidRequest(reason=f"it is nested deeper than {nesting_depth} levels"))
     if not text.lstrip(_WHITESPACE).startswith("["):
         return Frame((_element(text),), is_batch=False)
     try:
         items = _decode_batch(text)
     except msgspec.DecodeError as error:
-        return _refused(_unreadable(text, error))
+        return _refused(unreadable(text, error))
     if not items:
         return _refused(InvalidRequest(reason="the batch is empty"))
     if len(items) > batch_items:
@@ -73,7 +73,7 @@ def _element(item: str | Raw) -> Element:
     except msgspec.ValidationError:
         return _at_second_sight(item)
     except msgspec.DecodeError as error:
-        return Refusal(None, _unreadable(item if isinstance(item, str) else "", error))
+        return Refusal(None, unreadable(item if isinstance(item, str) else "", error))
 
 
 def _at_second_sight(item: str | Raw) -> Element:
@@ -84,7 +84,7 @@ def _at_second_sight(item: str | Raw) -> Element:
     except msgspec.ValidationError as error:
         return _invalid(None, error)
     except msgspec.DecodeError as error:
-        return Refusal(None, _unreadable(item if isinstance(item, str) else "", error))
+        return Refusal(None, unreadable(item if isinstance(item, str) else "", error))
     try:
         return _checked(_decode_request(msgspec.json.encode(members)))
     except msgspec.ValidationError as error:
@@ -117,14 +117,15 @@ def _id_of(members: Mapping[str, Raw]) -> Id:
         return None
 
 
-def _unreadable(text: str, error: msgspec.DecodeError) -> ParseError:
+def unreadable(text: str, error: msgspec.DecodeError) -> ParseError:
+    """Why a text is no JSON."""
     reason = str(error)
     if "truncated" in reason and _HALF_PAIR.search(text):
         reason = "a string has half of a surrogate pair"
     return ParseError(reason=reason)
 
 
-def _is_deeper(text: str, depth: int) -> bool:
+def is_deeper(text: str, depth: int) -> bool:
     """Whether brackets stand more than `depth` deep; counting all of them settles nearly every message."""
     if text.count("[") + text.count("{") <= depth:
         return False

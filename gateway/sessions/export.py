@@ -1,98 +1,131 @@
-"""Sessions as JSON Lines: header, events, checksum; in pieces that joined are the whole.
+"""Sessions as files, in pieces that joined are the whole: JSON Lines with a checksum, or a page for people.
 
-Nothing is kept between the pieces: the cursor carries the header line and the
-head at the start, so that later events do not change a file that is being
-read. A reset or a delete meanwhile ends the export.
+Nothing is kept between the pieces: the cursor carries the header and the head
+at the start, so that later events do not change a file that is being read. A
+reset or a delete meanwhile ends the export. The third format is in `chat_list`.
 """
 
 import base64
 import binascii
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
-from gateway.storage.base import EventQuery
+from gateway.storage.base import EventQuery, EventRow
 from rpc_schema.errors import InvalidCursor
-from rpc_schema.types import Seq
+from rpc_schema.types import Policy, Seq, Session
 
+from . import markdown
 from .state import SessionState
-from .transcript import PAGE_BYTES, PAGE_EVENTS, Transcript
+from .transcript import PAGE_EVENTS, Transcript, decode_event
 
 VERSION = 1
 _CURSOR_MOST = 2 * 1024 * 1024  # a header holds at most the metadata, 1 MiB by its setting
+_OF_THE_MOMENT = ("timeRemainingMs", "isNearExpiration")
 
 
 class Place(Struct, array_like=True):
-    """Where an export is: which of the keys, in which log, after which seq, up to where."""
+    """Where an export is: which question, in which log, after which seq, up to where.
 
-    keys: str
-    index: int
+    `index` counts the keys of the question. For a filter `waiting` are the
+    sessions found and not done, the current one first, as tenant and key; `more`
+    is the cursor of those not looked for yet. `given` counts the messages of a
+    list, `skip` those of them that come from events after `after`.
+    """
+
+    question: str
     epoch: str
     cleared_to: Seq
     after: Seq
     to: Seq
     header: bytes
+    index: int = 0
+    waiting: list[tuple[str, str]] = []
+    more: str | None = None
+    given: Seq = 0
+    skip: Seq = 0
 
 
 class Piece(Struct, frozen=True):
-    """Some lines of one session's file; `after` is the last seq in them, `is_last` with the end line."""
+    """Some of one session's file, and the place after it; None with the last."""
 
     data: bytes
-    after: int
-    is_last: bool
+    next: Place | None
 
 
-def header(session: dict[str, object]) -> bytes:
-    """The first line of a session's file."""
-    return msgspec.json.encode({"type": "session", "version": VERSION, **session}) + b"\n"
+def header(session: Session, policy: Policy, metadata: dict[str, Any]) -> bytes:
+    """The first line of a session's file; what only time changes is not in it."""
+    summary = {name: value for name, value in msgspec.to_builtins(session).items() if name not in _OF_THE_MOMENT}
+    line = {"type": "session", "version": VERSION, **summary, "policy": policy, "metadata": metadata}
+    return msgspec.json.encode(line) + b"\n"
 
 
-def name_keys(keys: Sequence[str]) -> str:
-    """Names a list of keys, so that a cursor is not used with another."""
-    return hashlib.blake2b(msgspec.json.encode(keys), digest_size=9).hexdigest()
+def check_log(state: SessionState, place: Place) -> None:
+    """Refuse to go on in another log than the one the export began in.
 
-
-async def piece(transcript: Transcript, state: SessionState, place: Place, max_bytes: int) -> Piece:
-    """The next lines: at least one, at most about `max_bytes`."""
+    Raises:
+        InvalidCursor: it was reset, or its key used again.
+    """
     if (state.epoch, state.cleared_to) != (place.epoch, place.cleared_to):
         raise InvalidCursor(reason="the session was reset or replaced since the export began")
-    lines = [place.header] if place.after == 0 else []
-    room = max_bytes - sum(map(len, lines))
-    after, is_last = place.after, False
-    page = await transcript.page(
-        EventQuery(session=state.id, after=after, before=place.to + 1, limit=10 * PAGE_EVENTS, max_bytes=max(room, 1))
+
+
+async def lines(transcript: Transcript, state: SessionState, place: Place, max_bytes: int) -> Piece:
+    """The next lines: at least one, at most about `max_bytes`."""
+    data, events, after = await _read(transcript, state, place, max_bytes)
+    data += [row.body + b"\n" for row in events]
+    if after is not None:
+        return Piece(b"".join(data), after)
+    return Piece(b"".join([*data, await _end_line(transcript, state, place)]), None)
+
+
+async def page(transcript: Transcript, state: SessionState, place: Place, max_bytes: int, agent_name: str) -> Piece:
+    """The next part of the page, of about so many bytes of the log."""
+    data, events, after = await _read(transcript, state, place, max_bytes, markdown.SHOWN)
+    data += [markdown.block(decode_event(row.body), agent_name).encode() for row in events]
+    return Piece(b"".join(data), after)
+
+
+async def _read(
+    transcript: Transcript, state: SessionState, place: Place, max_bytes: int, types: Sequence[str] = ()
+) -> tuple[list[bytes], list[EventRow], Place | None]:
+    """The header where the file begins, the next events, and the place after them; None at the end."""
+    data = [place.header] if place.after == 0 else []
+    room = max(max_bytes - sum(map(len, data)), 1)
+    query = EventQuery(
+        session=state.id,
+        after=place.after,
+        before=place.to + 1,
+        limit=10 * PAGE_EVENTS,
+        max_bytes=room,
+        types=types,
     )
-    lines += [row.body + b"\n" for row in page.events]
-    if page.events:
-        after = page.events[-1].seq
-    if not page.has_more:
-        lines.append(await _end_line(transcript, state, place))
-        is_last = True
-    return Piece(b"".join(lines), after, is_last)
+    found = await transcript.page(query)
+    return data, found.events, moved(place, after=found.events[-1].seq) if found.has_more else None
 
 
 async def _end_line(transcript: Transcript, state: SessionState, place: Place) -> bytes:
     """The checksum over all lines before it, read anew: a hash cannot travel in a cursor."""
     digest, count = hashlib.sha256(place.header), 0
-    async for body in _bodies(transcript, state.id, place.to):
-        digest.update(body + b"\n")
+    async for row in transcript.each(state.id, 0, place.to):
+        digest.update(row.body + b"\n")
         count += 1
     return msgspec.json.encode({"type": "end", "events": count, "sha256": digest.hexdigest()}) + b"\n"
 
 
-async def _bodies(transcript: Transcript, session: int, to: int) -> AsyncIterator[bytes]:
-    after, has_more = 0, True
-    while has_more:
-        page = await transcript.page(
-            EventQuery(session=session, after=after, before=to + 1, limit=PAGE_EVENTS, max_bytes=PAGE_BYTES)
-        )
-        for row in page.events:
-            yield row.body
-            after = row.seq
-        has_more = page.has_more
+def moved(place: Place, **changes: Any) -> Place:
+    """The place a piece further."""
+    return Place(**asdict(place) | changes)
+
+
+def name_question(*question: Any) -> str:
+    """Names what was asked for, so that a cursor is not used with anything else."""
+    return hashlib.blake2b(msgspec.json.encode(question, order="deterministic"), digest_size=9).hexdigest()
 
 
 def make_cursor(place: Place) -> str:
@@ -100,11 +133,11 @@ def make_cursor(place: Place) -> str:
     return base64.urlsafe_b64encode(zlib.compress(msgspec.msgpack.encode(place))).decode()
 
 
-def open_cursor(cursor: str, keys: Sequence[str]) -> Place:
+def open_cursor(cursor: str, question: str) -> Place:
     """The place that `make_cursor` packed.
 
     Raises:
-        InvalidCursor: it is not a cursor of an export of these keys.
+        InvalidCursor: it is not a cursor of this export.
     """
     unpacker = zlib.decompressobj()
     try:
@@ -113,6 +146,6 @@ def open_cursor(cursor: str, keys: Sequence[str]) -> Place:
         raise InvalidCursor(reason="it is not a cursor of this gateway") from error
     if not unpacker.eof:
         raise InvalidCursor(reason="a part of it is missing")
-    if place.keys != name_keys(keys) or not 0 <= place.index < len(keys):
-        raise InvalidCursor(reason="it belongs to an export of other keys")
+    if place.question != question:
+        raise InvalidCursor(reason="it belongs to another export")
     return place

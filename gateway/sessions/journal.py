@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.clock import Clock, instant
@@ -35,6 +36,14 @@ class Follower(Protocol):
         """Called once for each commit, after it is durable, before anything else happens in the lane."""
 
 
+class Change(Struct, frozen=True):
+    """New events of the session in a lane, and the state after them; for a copy all of its log."""
+
+    lane: Lane
+    state: SessionState
+    rows: Sequence[EventRow]
+
+
 class Journal:
     """Appends to the logs of all sessions; the caller is inside the session's lane."""
 
@@ -52,11 +61,13 @@ class Journal:
         answer: Callable[[SessionState], Answer | None] | None = None,
         drop_chunks: bool = False,
         purge_to: int | None = None,
+        also: Change | None = None,
     ) -> SessionState:
         """Commit events and return the state after them.
 
         All or none are stored, with consecutive seq, and the followers have
         been told. `onto` is the state to start from where it is not the lane's.
+        `also` is stored with them or not at all; the caller is in its lane, too.
         Safe to cancel: a cancelled append either happened in full or not at all.
 
         Raises:
@@ -69,7 +80,7 @@ class Journal:
         for event in events:
             event.seq, event.at = state.head + 1, at
             state = states.apply(state, event)
-            rows.append(_row(event))
+            rows.append(row_of(event))
         is_changed = before is None or state.details is not before.details
         commit = Commit(
             session=state.id,
@@ -80,11 +91,23 @@ class Journal:
             purge_to=purge_to,
             forget=purge_to is not None,
             answer=answer(state) if answer is not None else None,
+            also=self._arriving(also) if also is not None else None,
         )
         if commit.forget and commit.details is None:
             commit.details = _encode(state.details)
-        await self._commit(lane, commit, state, rows)
+        await self._commit(Change(lane, state, rows), commit, also)
         return state
+
+    async def arrive(self, arrival: Change, answer: Answer | None) -> SessionState:
+        """Commit a session with the log it comes with, and return its state.
+
+        Raises:
+            StoreUnavailable: nothing was stored.
+        """
+        commit = self._arriving(arrival)
+        commit.answer = answer
+        await self._commit(arrival, commit)
+        return arrival.state
 
     async def delete(self, lane: Lane, answer: Answer | None) -> None:
         """Erase all that was said in the session and leave a tombstone.
@@ -103,13 +126,18 @@ class Journal:
             drop_chunks=True,
             answer=answer,
         )
-        await self._commit(lane, commit, state, ())
+        await self._commit(Change(lane, state, ()), commit)
 
     def save_chunk(self, session: int, chunk: bytes) -> asyncio.Future[None]:
         """Keep a piece of a running turn, so that a crash loses little of it."""
         return self._store.commit(Commit(session=session, chunks=(chunk,)))
 
-    async def _commit(self, lane: Lane, commit: Commit, state: SessionState, rows: Sequence[EventRow]) -> None:
+    def _arriving(self, arrival: Change) -> Commit:
+        state = arrival.state
+        details = _encode(state.details)
+        return Commit(session=state.id, row=self._project(state), events=arrival.rows, details=details)
+
+    async def _commit(self, change: Change, commit: Commit, also: Change | None = None) -> None:
         """Wait until it is durable, whatever happens meanwhile; then fold and tell; then be cancelled."""
         done = self._store.commit(commit)
         is_cancelled = False
@@ -122,14 +150,19 @@ class Journal:
                 break
         if (fault := done.exception()) is not None:
             raise (asyncio.CancelledError if is_cancelled else StoreUnavailable) from fault
-        before, lane.state = lane.state, state
-        for follower in self._followers:
-            try:
-                follower.committed(lane, before, state, rows)
-            except Exception:  # it is in the log: the other followers must hear of it
-                log.exception("follower_broke", session=lane.topic[1], follower=type(follower).__name__)
+        for each in (also, change) if also is not None else (change,):
+            self._tell(each)
         if is_cancelled:
             raise asyncio.CancelledError
+
+    def _tell(self, change: Change) -> None:
+        lane, before = change.lane, change.lane.state
+        lane.state = change.state
+        for follower in self._followers:
+            try:
+                follower.committed(lane, before, change.state, change.rows)
+            except Exception:  # it is in the log: the other followers must hear of it
+                log.exception("follower_broke", session=lane.topic[1], follower=type(follower).__name__)
 
     def _project(self, state: SessionState) -> SessionRow:
         policy = self._policy_of(state)
@@ -161,5 +194,6 @@ class Journal:
         )
 
 
-def _row(event: Event) -> EventRow:
+def row_of(event: Event) -> EventRow:
+    """An event that has its seq and time, as the store takes it."""
     return EventRow(event.seq, str(event.__struct_config__.tag), _encode(event))

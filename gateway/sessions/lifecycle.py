@@ -111,13 +111,23 @@ def check_talking(state: SessionState) -> None:
         raise errors.SessionPaused
 
 
+def check_quiet(state: SessionState) -> None:
+    """Refuse while a turn runs or is about to; what waits in a paused session does neither."""
+    if state.is_busy and state.is_timed:
+        raise _busy(state)
+
+
 def _gone(state: SessionState) -> errors.RpcError:
     ended_at = state.ended_at or state.last_activity_at
     match state.end_reason:
         case "idle_timeout" | "expired" | "max_duration" as reason:
             return errors.SessionExpired(expires_at=instant(state.expired_at or ended_at), reason=reason)
-        case "admin" | "transferred" as reason:
-            return errors.SessionEnded(ended_at=instant(ended_at), reason=reason)
+        case "transferred":
+            return errors.SessionEnded(
+                ended_at=instant(ended_at), reason="transferred", transferred_to=state.transferred_to
+            )
+        case "admin":
+            return errors.SessionEnded(ended_at=instant(ended_at), reason="admin")
         case _:
             return errors.SessionEnded(ended_at=instant(ended_at), reason="user")
 
@@ -251,8 +261,7 @@ def archive(state: SessionState, by: str, now_ms: int) -> Decision:
         return Decision(state)
     if state.pinned:
         raise errors.SessionPinned
-    if state.is_busy and state.is_timed:
-        raise _busy(state)
+    check_quiet(state)
     return Decision(state, [ev.SessionUpdated(author=by, archived_at=instant(now_ms))])
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from gateway.clock import parse_instant
 from rpc_schema import events as ev
-from rpc_schema.types import EndReason, Source, State, TitleSource, Usage
+from rpc_schema.types import EndReason, Lineage, Source, State, TitleSource, Usage
 
 from . import titles
 from .policy import overrides_of
@@ -73,6 +73,9 @@ class SessionState(Struct, frozen=True, kw_only=True):
     last_activity_at: int
     lifecycle: State = "live"
     end_reason: EndReason | None = None
+    transferred_to: str | None = None
+    transferred_from: str | None = None
+    forked_from: Lineage | None = None
     ended_at: int | None = None
     archived_at: int | None = None
     deleted_at: int | None = None
@@ -157,6 +160,8 @@ def _fold(state: SessionState, event: ev.AnyEvent) -> SessionState:  # noqa: PLR
             return replace(state, warned_for=None, renewal_count=event.renewal_count)
         case ev.SessionUpdated():
             return _update(state, event)
+        case ev.SessionTransferred():
+            return replace(state, transferred_to=event.to or state.transferred_to)
         case ev.MessageUser():
             return _hear(state, event)
         case ev.MessageAssistant() | ev.MessageSystem():

@@ -3,6 +3,9 @@
 import regex
 
 LENGTH = 60
+_SEEN = regex.compile(r"[^\p{Cc}\p{Cf}\p{Cs}\p{Z}]")
+_CONTROLS = regex.compile(r"[\p{Cc}\p{Cs}]")
+_TURNS = regex.compile("[\u202a-\u202e\u2066-\u2069]")
 LONGEST = LENGTH * 40  # code points: what people see as one character may have any number
 
 
@@ -12,9 +15,11 @@ def from_message(content: str) -> str | None:
     A character is a grapheme cluster (UAX #29): what a person sees as one is never cut.
     """
     line = " ".join(_printable(content).split())
+    if not _SEEN.search(line):
+        return None
     graphemes = regex.findall(r"\X", line[:LONGEST])
     if len(line) <= LONGEST and len(graphemes) <= LENGTH:
-        return line or None
+        return line
     if len(graphemes) <= LENGTH:
         graphemes = graphemes[:1] + graphemes[1:-1]  # the last may go on
     cut = "".join(graphemes[:LENGTH])
@@ -23,4 +28,5 @@ def from_message(content: str) -> str | None:
 
 
 def _printable(text: str) -> str:
-    return regex.sub(r"[\p{Cc}\p{Cs}]", " ", text)
+    """Without what no title may have: control characters and what turns the writing direction."""
+    return _TURNS.sub("", _CONTROLS.sub(" ", text))

@@ -1,6 +1,6 @@
 """The log read back: as pages of events, and as the conversation an agent is shown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
@@ -18,7 +18,7 @@ from rpc_schema.errors import StoreUnavailable
 
 PAGE_EVENTS = 500
 PAGE_BYTES = 1024 * 1024
-_SEEN_BY_AGENTS = ("message.user", "message.assistant", "message.system", "tool.call", "tool.result", "turn.started")
+SEEN_BY_AGENTS = ("message.user", "message.assistant", "message.system", "tool.call", "tool.result", "turn.started")
 _UNANSWERED = "No result: the turn ended before the tool answered."
 
 decode_event = msgspec.json.Decoder(ev.AnyEvent).decode
@@ -42,27 +42,31 @@ class Transcript:
             raise StoreUnavailable from error
 
     async def everything(self, session: int, after: int, to: int, types: Sequence[str] = ()) -> list[EventRow]:
-        """All events with `after < seq <= to`, page by page."""
-        rows: list[EventRow] = []
+        """All events with `after < seq <= to`."""
+        return [row async for row in self.each(session, after, to, types)]
+
+    async def each(self, session: int, after: int, to: int, types: Sequence[str] = ()) -> AsyncIterator[EventRow]:
+        """Events with `after < seq <= to` one by one, read page by page."""
         has_more = True
         while has_more:
             page = await self.page(
                 EventQuery(
                     session=session,
-                    after=rows[-1].seq if rows else after,
+                    after=after,
                     before=to + 1,
                     limit=PAGE_EVENTS,
                     max_bytes=PAGE_BYTES,
                     types=types,
                 )
             )
-            rows += page.events
+            for row in page.events:
+                yield row
+                after = row.seq
             has_more = page.has_more
-        return rows
 
     async def conversation(self, session: int, to: int) -> tuple[ChatMessage, ...]:
         """What the agent of the turn that started at seq `to` is shown."""
-        rows = await self.everything(session, 0, to, _SEEN_BY_AGENTS)
+        rows = await self.everything(session, 0, to, SEEN_BY_AGENTS)
         return tuple(chat_messages(decode_event(row.body) for row in rows))
 
 

@@ -82,6 +82,8 @@ class Commit(Struct, kw_only=True):
     `purge_to` empties the events up to that seq; `forget` all words beside the
     log. After a purge or a forget the text is in no file when `commit` returns,
     unless another process reads the store for seconds: then soon after.
+    `also` is the change of another session that belongs to this one: both are
+    stored, or neither.
     """
 
     session: int
@@ -93,6 +95,7 @@ class Commit(Struct, kw_only=True):
     purge_to: int | None = None
     forget: bool = False
     answer: Answer | None = None
+    also: "Commit | None" = None
 
 
 class StoredSession(Struct):

@@ -117,6 +117,8 @@ def _apply(connection: sqlite3.Connection, commit: Commit) -> None:
         connection.execute("UPDATE sessions SET details = ? WHERE id = ?", (pos, commit.session))
     if commit.answer is not None:
         _keep_answer(connection, commit.session, commit.answer)
+    if commit.also is not None:
+        _apply(connection, commit.also)
 
 
 def _keep(connection: sqlite3.Connection, session: int, kind: str, body: bytes) -> int | None:

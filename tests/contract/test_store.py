@@ -56,6 +56,29 @@ async def test_nothing_is_there(store: Store) -> None:
     assert await store.counts() == {}
 
 
+async def test_two_sessions_in_one_commit(store: Store) -> None:
+    """Both changes are stored, or neither, whichever of them cannot be."""
+    both = session(1, key="a")
+    both.events, both.answer = [event(1, "one")], answer(b"s")
+    both.also = session(2, title="hi", key="b")
+    both.also.events = [event(1, "two")]
+    await store.commit(both)
+    assert (sorted(await ids_of(store)), await seqs_of(store, 1), await seqs_of(store, 2)) == ([1, 2], [1], [1])
+    stored = await store.load("default", "b")
+    assert stored is not None
+    assert stored.details == both.also.details
+    for own, other in (([event(2)], [event(1)]), ([event(1)], [event(2)])):
+        late = session(1, key="a")
+        late.events, late.answer = own, answer(b"t")
+        late.also = session(3, key="c")
+        late.also.session, late.also.events = 2, other
+        with pytest.raises(StoreFault):
+            await store.commit(late)
+        assert (sorted(await ids_of(store)), await seqs_of(store, 1), await seqs_of(store, 2)) == ([1, 2], [1], [1])
+        assert await store.load("default", "c") is None
+        assert await store.answer(b"t") is None
+
+
 async def test_all_of_a_commit_or_nothing(store: Store) -> None:
     """A commit with one event that is there already leaves nothing of itself."""
     first = session(1, title="first", key="k")

@@ -160,3 +160,32 @@ def test_a_session_is_exported_whole(shell: Shell, tmp_path: Path) -> None:
     assert again[1:-1] == lines[1:-1]
     refused = shell("sessions", "export", "big", "-f", str(tmp_path / "no" / "x"), exit_code=1)
     assert refused.stderr == f"error: Cannot write {tmp_path}/no/x: No such file or directory.\n"
+
+
+def test_a_session_is_imported(shell: Shell, tmp_path: Path) -> None:
+    """From a file or a pipe, under its key, another or the next free one; what is no export is refused by its line."""
+    shell.say("moved", "hello")
+    file = tmp_path / "moved.jsonl"
+    shell("sessions", "export", "moved", "-f", str(file))
+    done = shell("sessions", "import", str(file), "--rename")
+    assert (done.stdout, done.stderr) == ("moved-2\n", "7 events imported.\n")
+    assert shell("sessions", "import", "-", "--key", "piped", "-q", input=file.read_text()).stdout == "piped\n"
+    taken = shell("sessions", "import", str(file), exit_code=1)
+    assert taken.stderr.startswith("error session_exists (409): ")
+    file.write_text(file.read_text()[:-9])
+    cut = shell("sessions", "import", str(file), "--key", "cut", exit_code=1)
+    assert "line 9: the file ends here, without an LF" in cut.stderr
+    file.write_bytes(b"a\n\xff")
+    assert shell("sessions", "import", str(file), exit_code=1).stderr.endswith("line 2 is not UTF-8.\n")
+    gone = shell("sessions", "import", str(tmp_path / "none"), exit_code=1)
+    assert gone.stderr == f"error: Cannot read {tmp_path}/none: No such file or directory.\n"
+
+
+def test_a_session_is_exported_to_be_read(shell: Shell) -> None:
+    """As a page, and as messages."""
+    shell.say("read", "hello")
+    page = shell("sessions", "export", "read", "--format", "markdown")
+    assert page.stdout.startswith("# hello\n")
+    assert re.fullmatch(r"\d+ lines\.\n", page.stderr)
+    messages = json.loads(shell("sessions", "export", "read", "--format", "openai", "-q").stdout)
+    assert messages == [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hello"}]

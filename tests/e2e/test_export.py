@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from gateway.sessions.export import Place, make_cursor, name_question
+from rpc_schema.directory import Filter
 from tests.e2e.calls import code_of
 from tests.raw import Json, RawClient
 
 ECHO = {"agent": "echo"}
+MEDIA = {"jsonl": "application/jsonl", "markdown": "text/markdown", "openai": "application/json"}
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ async def export(client: RawClient, **params: Any) -> str:
     pieces, cursor = [], {}
     while True:
         piece = await client.call("session.export", **params, **cursor)
-        assert piece["mediaType"] == "application/jsonl"
+        assert piece["mediaType"].startswith(MEDIA[params.get("format", "jsonl")])
         pieces.append(piece["data"])
         if "nextCursor" not in piece:
             return "".join(pieces)
@@ -61,7 +64,11 @@ async def test_export(client: RawClient) -> None:
     ((header, *events),) = files(whole)
     assert events == (await client.call("session.history", key="a/b", limit=500))["events"]
     found = await client.call("session.status", key="a/b")
-    assert header.items() >= found["session"].items()
+    of_the_moment = {"timeRemainingMs", "isNearExpiration"}
+    assert (
+        header.items() >= {name: value for name, value in found["session"].items() if name not in of_the_moment}.items()
+    )
+    assert not of_the_moment & header.keys()
     assert (header["version"], header["policy"], header["metadata"]) == (1, found["policy"], {"m": 1})
 
 
@@ -117,3 +124,84 @@ async def test_export_of_one_or_many(client: RawClient) -> None:
     assert await code_of(client, "session.export", key="a", keys=["a"]) == (-32602, "invalid_params")
     assert await code_of(client, "session.export", keys=["nobody", "a"]) == (404, "session_not_found")
     assert await code_of(client, "session.export", key="a", format="pdf") == (-32602, "invalid_params")
+
+
+async def test_a_page_for_people(client: RawClient) -> None:
+    """All that was said, in pieces of any size; whatever is in it stands in a fence that it cannot end."""
+    content = '# Not a heading\n```\n</details><script>x</script>\n```\n\x1b[31m\n/tool look {"q": 1}\nbye'
+    await say(client, "a/b", content, title="=1+1")
+    for n in range(10):
+        await say(client, "a/b", f"message {n}")
+    whole = await export(client, key="a/b", format="markdown")
+    assert await export(client, key="a/b", format="markdown", maxBytes=1024) == whole
+    assert whole.startswith("# \\=1\\+1\n\n- Session: a\\/b\n")
+    assert whole.count("\n## local, 2026-11-20 09:30:00 UTC\n\n") == 11
+    assert (
+        '\n````\n# Not a heading\n```\n</details><script>x</script>\n```\n[31m\n/tool look {"q": 1}\nbye\n````\n'
+        in whole
+    )
+    assert "<details><summary>Tool call: look (call_1)</summary>\n\n```\n{" in whole
+    assert whole.index("message 3") < whole.index("message 4")
+    assert "\x1b" not in whole
+    first = await client.call("session.export", key="a/b", format="markdown")
+    assert first["filename"] == "a-b.md"
+
+
+async def test_messages_for_a_model(client: RawClient) -> None:
+    """A list of one session, lines of several; each tool call with its result."""
+    await say(client, "a", '/tool look {"q": 1}\nü')
+    await say(client, "b", "hello")
+    whole = await export(client, key="a", format="openai")
+    asked, calls, result, answer = json.loads(whole)
+    assert asked == {"role": "user", "content": '/tool look {"q": 1}\nü'}
+    assert (calls["role"], calls["content"], calls["tool_calls"][0]["function"]["name"]) == ("assistant", None, "look")
+    assert (result["role"], result["tool_call_id"]) == ("tool", calls["tool_calls"][0]["id"])
+    assert answer == {"role": "assistant", "content": "ü"}
+    lines = await export(client, keys=["b", "a"], format="openai", maxBytes=1024)
+    assert [json.loads(line)["messages"][0]["content"] for line in lines.splitlines()] == ["hello", asked["content"]]
+    assert json.loads(lines.splitlines()[1])["messages"] == json.loads(whole)
+    assert (await client.call("session.export", keys=["a"], format="openai"))["filename"] == "a.jsonl"
+
+
+async def test_all_that_match(client: RawClient) -> None:
+    """In the order they were made, empty ones too, more than one page of them; cursors belong to their filter."""
+    for n in range(60):
+        await client.call("session.create", agent="echo", key=f"k{n}", labels={"n": "even" if n % 2 == 0 else "odd"})
+    await say(client, "k4", "x" * 3000)
+    even = {"label": {"n": "even"}}
+    whole = await export(client, filter=even)
+    assert [header["key"] for header, *_ in files(whole)] == [f"k{n}" for n in range(0, 60, 2)]
+    assert await export(client, filter=even, maxBytes=1024) == whole
+    assert len(files(await export(client, filter={}))) == 60
+    assert await export(client, filter={"agent": "nobody"}) == ""
+    first = await client.call("session.export", filter=even)
+    assert first["filename"] == "sessions.jsonl"
+    for other in ({"filter": {"label": {"n": "odd"}}}, {"key": "k0"}, {"filter": even, "format": "markdown"}):
+        assert await code_of(client, "session.export", cursor=first["nextCursor"], **other) == (400, "invalid_cursor")
+
+
+async def test_what_goes_while_all_are_exported(client: RawClient) -> None:
+    """A session that is deleted before its turn is not in the file, and the rest is."""
+    for n in range(4):
+        await client.call("session.create", agent="echo", key=f"k{n}")
+    first = await client.call("session.export", filter={})
+    await client.call("session.delete", keys=["k1", "k2"])
+    rest = await client.call("session.export", filter={}, cursor=first["nextCursor"])
+    whole = first["data"] + rest["data"]
+    while "nextCursor" in rest:
+        rest = await client.call("session.export", filter={}, cursor=rest["nextCursor"])
+        whole += rest["data"]
+    assert [header["key"] for header, *_ in files(whole)] == ["k0", "k3"]
+
+
+@pytest.mark.parametrize("place", [{"index": 1}, {"index": -1}, {"waiting": [("other", "k")]}])
+async def test_cursors_made_up(client: RawClient, place: dict[str, Any]) -> None:
+    """A cursor that somebody wrote leads nowhere that its writer may not go."""
+    await say(client, "a")
+    question = name_question("jsonl", ["a"])
+    made = Place(question, "e", 0, 0, 9, b"", **place)
+    assert await code_of(client, "session.export", key="a", cursor=make_cursor(made)) == (400, "invalid_cursor")
+    made.question = name_question("jsonl", Filter(agent="echo"))
+    made.given = 1
+    code = (await code_of(client, "session.export", filter={"agent": "echo"}, cursor=make_cursor(made)))[1]
+    assert code == ("session_not_found" if "waiting" in place else "invalid_cursor")

@@ -17,7 +17,7 @@ from tests.wire import script as steps
 from tests.wire.pattern import Mismatch, Names, match, match_unordered
 from tests.wire.script import Script, Step
 
-AGENTS = '[[agents]]\nid = "echo"\nkind = "echo"\noptions = { delay_ms = 0 }\n'
+AGENT = '[[agents]]\nid = "{}"\nkind = "echo"\noptions = {{ delay_ms = 0 }}\n'
 PROBE = "is there anything else?"
 
 
@@ -39,7 +39,7 @@ async def play(script: Script, folder: Path) -> Recording:
     """Run the script to its end or to the first line that is not kept; then nothing may be left over."""
     recording = Recording([])
     config = folder / "gateway.toml"
-    config.write_text(AGENTS)
+    config.write_text("".join(AGENT.format(id) for id in ("echo", *script.agents)))
     flags = {"server.port": 0, "server.data_dir": str(folder / "data")} | script.settings
     async with _Player(recording) as player:
         await player.start(load(config, {}, flags).settings)

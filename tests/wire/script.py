@@ -2,6 +2,7 @@
 
     # a comment; empty lines mean nothing
     === limits.batch_items = 2     a setting of the gateway, before everything else
+    === agent polly                another echo beside the one that is always there, likewise
     --> text                       the client sends this text frame, exactly
     -->b64 AAEC                    … a binary frame with these bytes
     -->utf8 FF                     … a text frame with these bytes, in hexadecimal
@@ -33,6 +34,7 @@ _REPETITION = re.compile(r"⟨(\d+) \* ([^⟩]+)⟩")
 _NAME = re.compile(r"⟨(\w+)⟩")
 _CLOSE = re.compile(r"close (\d{4})")
 _LATER = re.compile(r"(\d+) minutes? later")
+_AGENT = re.compile(r"=== agent ([a-z]+)")
 _ACTIONS = frozenset({"reconnect", "drain", "stop"})
 
 
@@ -89,10 +91,11 @@ Step = Say | SayBytes | Hear | Silence | Closed | Later | Do
 
 
 class Script(Struct, frozen=True):
-    """Settings by their dotted keys, and the steps, each with its line number."""
+    """Settings by their dotted keys, the steps, each with its line number, and agents beside `echo`."""
 
     settings: dict[str, Any]
     steps: tuple[tuple[int, Step], ...]
+    agents: tuple[str, ...] = ()
 
 
 def parse(text: str) -> Script:
@@ -103,11 +106,15 @@ def parse(text: str) -> Script:
     """
     settings: dict[str, Any] = {}
     steps: list[tuple[int, Step]] = []
+    agents: list[str] = []
     is_unordered = False
     for number, line in _lines(text):
         try:
             if not steps and line.startswith("=== ") and "=" in line[4:]:
                 settings |= _setting(line[4:])
+                continue
+            if not steps and (agent := _AGENT.fullmatch(line)):
+                agents.append(agent[1])
                 continue
             step = _step(line)
         except (ValueError, KeyError, binascii.Error) as error:
@@ -117,7 +124,7 @@ def parse(text: str) -> Script:
             steps.append(_joined(steps.pop(), step))
         else:
             steps.append((number, step))
-    return Script(settings, tuple(steps))
+    return Script(settings, tuple(steps), tuple(agents))
 
 
 def expand(text: str) -> str:

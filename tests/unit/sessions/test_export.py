@@ -16,23 +16,26 @@ from msgspec.structs import replace
 
 from gateway.sessions import export
 from gateway.sessions.export import Place
-from gateway.sessions.state import SessionState
+from gateway.sessions.policy import effective
+from gateway.sessions.state import Details, SessionState
+from gateway.sessions.summary import summary
 from gateway.sessions.transcript import Transcript
+from gateway.settings import AgentPolicySettings, PolicySettings
 from gateway.storage.base import Commit
 from rpc_schema.errors import InvalidCursor
 from tests.contract.stores import event
-from tests.fakes import MemoryStore
+from tests.fakes import BEGINNING_MS, MemoryStore
 from tests.unit.sessions.logs import born, patiently
 
-KEYS = ["k"]
-HEADER = export.header({"key": "k", "title": "ünï"})
+QUESTION = export.name_question("jsonl", ["k"])
+POLICY = effective(PolicySettings(), AgentPolicySettings()).policy
+HEADER = export.header(summary(born(details=Details(title="ünï")), POLICY, "Echo", BEGINNING_MS), POLICY, {"m": 1})
 
 
 def place(state: SessionState, **fields: Any) -> Place:
     """The beginning of an export."""
     usual = {
-        "keys": export.name_keys(KEYS),
-        "index": 0,
+        "question": QUESTION,
         "epoch": state.epoch,
         "cleared_to": state.cleared_to,
         "after": 0,
@@ -53,12 +56,11 @@ async def pieces(transcript: Transcript, state: SessionState, max_bytes: int) ->
     """All of them, each from the cursor that the one before gave."""
     found, here = [], place(state)
     while True:
-        piece = await export.piece(transcript, state, here, max_bytes)
+        piece = await export.lines(transcript, state, here, max_bytes)
         found.append(piece.data)
-        if piece.is_last:
+        if piece.next is None:
             return found
-        here.after = piece.after
-        here = export.open_cursor(export.make_cursor(here), KEYS)
+        here = export.open_cursor(export.make_cursor(piece.next), QUESTION)
 
 
 def checked(whole: bytes) -> list[Any]:
@@ -91,7 +93,10 @@ async def test_the_header_and_the_end() -> None:
     """The first line is the session as it was asked for, the last counts and seals."""
     transcript, state = await log_of(["a", "b"])
     first, *_, last = checked((await pieces(transcript, state, 2**20))[0])
-    assert first == {"type": "session", "version": 1, "key": "k", "title": "ünï"}
+    assert (first["type"], first["version"], first["key"], first["title"]) == ("session", 1, "k", "ünï")
+    assert first["metadata"] == {"m": 1}
+    assert first["policy"]["timeoutMinutes"] == 30
+    assert not {"timeRemainingMs", "isNearExpiration"} & first.keys()
     assert last["events"] == 2
 
 
@@ -106,9 +111,10 @@ async def test_what_comes_meanwhile() -> None:
 @pytest.mark.parametrize("change", [{"epoch": "other"}, {"cleared_to": 2}])
 async def test_another_log(change: dict[str, Any]) -> None:
     """A reset, or a key that was used again, ends the export."""
-    transcript, state = await log_of(["a", "b", "c"])
+    _, state = await log_of(["a", "b", "c"])
+    export.check_log(state, place(state))
     with pytest.raises(InvalidCursor):
-        await export.piece(transcript, replace(state, **change), place(state), 1)
+        export.check_log(replace(state, **change), place(state))
 
 
 def packed(value: Any) -> str:
@@ -130,12 +136,13 @@ GOOD = export.make_cursor(place(born()))
         GOOD[8:],
         packed([]),
         packed({"keys": "k"}),
-        packed([export.name_keys(KEYS), 1, "e", 0, 0, 0, b""]),
-        packed([export.name_keys(KEYS), -1, "e", 0, 0, 0, b""]),
-        packed([export.name_keys(["other"]), 0, "e", 0, 0, 0, b""]),
-        packed([export.name_keys(KEYS), 0, "e", 0, 0, 2**63, b""]),
-        packed([export.name_keys(KEYS), 0, "e", 0, -1, 2, b""]),
-        packed([export.name_keys(KEYS), 0, "e", 0, 2**63, 2, b""]),
+        packed([export.name_question("jsonl", ["other"]), "e", 0, 0, 0, b""]),
+        packed([export.name_question("openai", ["k"]), "e", 0, 0, 0, b""]),
+        packed([QUESTION, "e", 0, 0, 2**63, b""]),
+        packed([QUESTION, "e", 0, -1, 2, b""]),
+        packed([QUESTION, "e", 0, 2**63, 2, b""]),
+        packed([QUESTION, "e", 0, 0, 2, b"", 0, [["only a tenant"]]]),
+        packed([QUESTION, "e", 0, 0, 2, b"", 0, [], 7]),
         base64.urlsafe_b64encode(zlib.compress(b"\x00" * 50_000_000)).decode(),
     ],
     ids=itertools.count(1),
@@ -143,14 +150,17 @@ GOOD = export.make_cursor(place(born()))
 def test_cursors_of_others(cursor: str) -> None:
     """What this gateway did not make for these keys is refused, whatever is in it."""
     with pytest.raises(InvalidCursor):
-        export.open_cursor(cursor, KEYS)
+        export.open_cursor(cursor, QUESTION)
 
 
 def test_cursors() -> None:
-    """Come back as what they were, for just these keys in this order."""
-    here = place(born(head=7), after=3)
-    assert export.open_cursor(export.make_cursor(here), KEYS) == here
-    assert export.name_keys(["a", "b"]) != export.name_keys(["b", "a"]) != export.name_keys(["ab"])
+    """Come back as what they were, for just this question."""
+    here = place(born(head=7), after=3, waiting=[("default", "k")], more="c", given=2, skip=1)
+    assert export.open_cursor(export.make_cursor(here), QUESTION) == here
+    name = export.name_question
+    assert (
+        len({name("jsonl", ["a", "b"]), name("jsonl", ["b", "a"]), name("jsonl", ["ab"]), name("openai", ["ab"])}) == 4
+    )
 
 
 @patiently
@@ -158,4 +168,4 @@ def test_cursors() -> None:
 def test_any_cursor(cursor: str) -> None:
     """Nothing that a client can send breaks anything."""
     with pytest.raises(InvalidCursor):
-        export.open_cursor(cursor, KEYS)
+        export.open_cursor(cursor, QUESTION)

@@ -9,7 +9,7 @@ import pytest
 from gateway.clock import instant
 from gateway.sessions import lifecycle
 from gateway.sessions import state as states
-from gateway.sessions.journal import Journal
+from gateway.sessions.journal import Change, Journal, row_of
 from gateway.sessions.lanes import Lane, Lanes
 from gateway.sessions.policy import effective
 from gateway.sessions.state import SessionState
@@ -18,7 +18,7 @@ from gateway.storage.base import Answer, EventQuery, EventRow
 from rpc_schema.errors import StoreUnavailable
 from tests.contract.stores import answer, ids_of, seqs_of
 from tests.fakes import BEGINNING_MS, FakeClock, MemoryStore
-from tests.unit.sessions.logs import assistant, born, created, started, user
+from tests.unit.sessions.logs import assistant, born, created, fold, numbered, started, user
 
 TOPIC = ("default", "k")
 MINUTE_MS = 60_000
@@ -118,6 +118,22 @@ async def test_what_goes_with_a_commit() -> None:
     assert (made, await seqs_of(room.store, 1), await room.store.chunks(1)) == ([3], [3], [])
     assert await room.store.answer(b"s") is not None
     assert (await room.stored()).details.title is None
+
+
+async def test_two_sessions_at_once() -> None:
+    """Both are stored and told, the new one first; or neither is, and the same can be tried again."""
+    room = Room()
+    lane = await room.begin()
+    state = fold(born(id=2, key="new"), created())
+    async with room.lanes.enter(("default", "new")) as target:
+        change = Change(target, state, [row_of(event) for event in numbered(born(), [created()])])
+        with room.store.failing(), pytest.raises(StoreUnavailable):
+            await room.journal.append(lane, user("t"), also=change)
+        assert (target.state, lane.session.head, len(room.witness.told)) == (None, 1, 1)
+        await room.journal.append(lane, user("t"), also=change)
+        assert target.state is state
+    assert room.witness.told[1:] == [(None, 1, [1]), (1, 2, [2])]
+    assert (await seqs_of(room.store, 1), await seqs_of(room.store, 2)) == ([1, 2], [1])
 
 
 async def test_delete() -> None:

@@ -34,10 +34,13 @@ def graphemes(text: str) -> list[str]:
         (" \n\t\u3000 ", None),
         ("\x00\x1b", None),
         ("ünïcödé", "ünïcödé"),
+        ("\u202eevil\u2066 turn", "evil turn"),
+        ("\u200b \u2060\ufeff", None),
+        ("\ue000", "\ue000"),
     ],
 )
 def test_one_line(message: str, title: str | None) -> None:
-    """Whitespace collapsed, control characters and half characters gone; nothing to see is no title."""
+    """Whitespace collapsed; no control characters, none that turn the line; nothing to see is no title."""
     assert from_message(message) == title
 
 
@@ -97,11 +100,12 @@ def test_any_message(message: str) -> None:
     """One line of at most 60 characters and an ellipsis, a beginning of the message, or nothing."""
     title = from_message(message)
     if title is None:
-        assert not regex.sub(r"[\s\p{Cc}\p{Cs}]", "", message)
+        assert not regex.sub(r"[\s\p{Cc}\p{Cf}\p{Cs}]", "", message)
         return
     assert title == title.strip() != ""
     assert title == " ".join(title.split())
     assert regex.search(r"[\p{Cc}\p{Cs}]", title) is None
-    line = " ".join(regex.sub(r"[\p{Cc}\p{Cs}]", " ", message).split())
+    seen = regex.sub("[\u202a-\u202e\u2066-\u2069]", "", regex.sub(r"[\p{Cc}\p{Cs}]", " ", message))
+    line = " ".join(seen.split())
     assert title == line if len(graphemes(line)) <= LENGTH else line.startswith(title[:-1])
     assert len(graphemes(title)) <= LENGTH + 1
