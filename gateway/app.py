@@ -12,6 +12,7 @@ import structlog
 
 from rpc_schema.errors import StoreUnavailable
 from rpc_schema.system import Limits
+from rpc_schema.types import Session
 
 from . import logs
 from .agents.roster import Roster
@@ -39,6 +40,7 @@ from .sessions.recovery import recover
 from .sessions.state import SessionState
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
+from .sessions.watching import Watching
 from .settings import LimitSettings, PolicySettings, Settings
 from .storage.base import Store, StoreFault, StoreRefused
 from .storage.sqlite import SqliteStore
@@ -93,6 +95,10 @@ class Gateway:
             self._policy_by_agent[state.agent] = shared
         return shared
 
+    def summary(self, state: SessionState) -> Session:
+        """The session as lists show it, now."""
+        return self.services.summary(state)
+
     async def reload(self, settings: Settings) -> None:
         """Take new agents and policies, for running sessions at once.
 
@@ -102,6 +108,8 @@ class Gateway:
         await self.roster.replace(settings.agents)
         self.policy_settings = settings.policy
         self._policy_by_agent.clear()
+        for watch in self.services.watching.outdated():
+            self.services.hub.close(watch, "lagged", resumable=True)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, tell everybody, let running turns finish."""
@@ -192,9 +200,13 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
         clock=clock,
         output_bytes=settings.limits.output_bytes,
     )
-    journal = Journal(store, clock, gateway.policy_of, followers=(Broadcast(hub), gateway.census, turns))
+    watching = Watching(store, gateway.summary)
+    followers = (Broadcast(hub), watching, gateway.census, turns)
+    journal = Journal(store, clock, gateway.policy_of, followers)
     turns.write_with(journal)
+    watching.settle_with(journal)
     gateway.turns = await stack.enter_async_context(turns)
+    stack.push_async_callback(watching.close)
     gateway.services = Services(
         clock=clock,
         limits=_limits(settings.limits),
@@ -207,6 +219,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
         transcript=transcript,
         turns=turns,
         following=Following(hub, lanes, transcript, turns),
+        watching=watching,
         directory=Directory(store, gateway.roster),
         admission=Admission(store),
         idempotency=Idempotency(store, clock),

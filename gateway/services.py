@@ -16,7 +16,7 @@ from .agents.roster import Roster
 from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relations
 from .auth.principal import Principal
 from .clock import Clock
-from .hub.hub import Hub, Sink, Subscription, Topic
+from .hub.hub import Closable, Hub, Sink, Topic
 from .sessions import keys, lifecycle
 from .sessions.admission import Admission
 from .sessions.broadcast import Following
@@ -29,6 +29,7 @@ from .sessions.state import SessionState
 from .sessions.summary import summary
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
+from .sessions.watching import Watching
 from .settings import PolicySettings
 
 Status = Literal["ok", "starting", "draining"]
@@ -60,8 +61,8 @@ class Peer(Protocol):
         """The way to it."""
 
     @property
-    def subscriptions(self) -> dict[str, Subscription]:
-        """What it follows, by subscription id."""
+    def subscriptions(self) -> dict[str, Closable]:
+        """What it follows or watches, by subscription id."""
 
     def next_subscription_id(self) -> str:
         """A word that no subscription of this connection had."""
@@ -118,6 +119,7 @@ class Services:
     transcript: Transcript
     turns: Turns
     following: Following
+    watching: Watching
     directory: Directory
     admission: Admission
     idempotency: Idempotency

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import UNSET, Raw
 
-from gateway.auth.principal import EVERY_TENANT
+from gateway.auth.principal import EVERY_TENANT, Principal
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import export as exports
@@ -21,17 +21,20 @@ _NO_END = 2**62
 
 async def list_sessions(call: Call, params: wire.ListParams) -> wire.ListResult:
     """One page of summaries of what the caller may see."""
-    principal = call.principal
-    seen = Visibility(
-        tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
-        user=None if principal.is_admin else principal.user,
-    )
-    found = await call.services.directory.list(params, seen)
+    found = await call.services.directory.list(params, visibility(call.principal))
     return wire.ListResult(
         sessions=[call.services.summary(state) for state in found.sessions],
         next_cursor=found.next_cursor,
         total=found.total,
         total_is_lower_bound=found.total_is_lower_bound,
+    )
+
+
+def visibility(principal: Principal) -> Visibility:
+    """Whose sessions lists show a caller."""
+    return Visibility(
+        tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
+        user=None if principal.is_admin else principal.user,
     )
 
 

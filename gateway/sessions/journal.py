@@ -43,6 +43,7 @@ class Journal:
     ) -> None:
         self._store, self._clock, self._policy_of = store, clock, policy_of
         self._followers = followers
+        self._under_way: set[asyncio.Future[None]] = set()
 
     async def append(
         self,
@@ -109,7 +110,21 @@ class Journal:
         """Keep a piece of a running turn, so that a crash loses little of it."""
         return self._store.commit(Commit(session=session, chunks=(chunk,)))
 
+    async def settled(self) -> None:
+        """Wait until the followers have been told of all that anybody may have read by now."""
+        if self._under_way:
+            await asyncio.wait(tuple(self._under_way))
+
     async def _commit(self, lane: Lane, commit: Commit, state: SessionState, rows: Sequence[EventRow]) -> None:
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(told)
+        try:
+            await self._commit_and_tell(lane, commit, state, rows)
+        finally:
+            self._under_way.discard(told)
+            told.set_result(None)
+
+    async def _commit_and_tell(self, lane: Lane, commit: Commit, state: SessionState, rows: Sequence[EventRow]) -> None:
         """Wait until it is durable, whatever happens meanwhile; then fold and tell; then be cancelled."""
         done = self._store.commit(commit)
         is_cancelled = False
