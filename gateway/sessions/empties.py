@@ -9,7 +9,7 @@ gathered.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from msgspec import Struct
@@ -26,34 +26,49 @@ log = structlog.get_logger(__name__)
 
 
 class Shift(Struct, frozen=True):
-    """A session before and after, with the id of its user's newest empty one then."""
+    """A session before and after, with the id of its user's newest empty one then.
+
+    `course` are the states it had from before to after, where several commits
+    are told together. A bystander is one that nothing was committed to.
+    """
 
     before: SessionState | None
     after: SessionState
-    newest_before: int | None
-    newest_after: int | None
+    newest_before: int | None = None
+    newest_after: int | None = None
+    course: Sequence[SessionState] = ()
+    is_bystander: bool = False
 
 
 class _Batch:
-    """What was committed to sessions of one user since the last time: their first and last state."""
+    """What was committed to sessions of one user since the last time: all their states, the first maybe none."""
 
     def __init__(self) -> None:
-        self.ends: dict[int, tuple[SessionState | None, SessionState]] = {}
+        self.courses: dict[int, list[SessionState | None]] = {}
+        self.withdrawn: set[int] = set()
         self.told = asyncio.Event()
 
     def add(self, before: SessionState | None, after: SessionState) -> None:
-        first = self.ends[after.id][0] if after.id in self.ends else before
-        self.ends[after.id] = (first, after)
+        self.courses.setdefault(after.id, [before]).append(after)
 
     def shifts(self, other: SessionState | None) -> list[Shift]:
         """In the order in which the sessions were made; `other` is the newest that is not among them."""
-        rest = [] if other is None else [other.id]
-        before = [id for id, (state, _) in self.ends.items() if state is not None and may_be_newest(state)]
-        after = [id for id, (_, state) in self.ends.items() if may_be_newest(state)]
-        newest = max(before + rest, default=None), max(after + rest, default=None)
-        if other is not None and not other.pinned and newest[0] != newest[1] and other.id in newest:
-            self.ends[other.id] = (other, other)
-        return [Shift(*self.ends[id], *newest) for id in sorted(self.ends)]
+        newest = self._newest(0, other), self._newest(-1, other)
+        shifts = []
+        for id, course in sorted(self.courses.items()):
+            if id in self.withdrawn:
+                continue
+            before, after = course[0], course[-1]
+            assert after is not None
+            shifts.append(Shift(before, after, *newest, course=[state for state in course if state is not None]))
+        if other is not None:
+            shifts.append(Shift(other, other, *newest, course=[other], is_bystander=True))
+        return shifts
+
+    def _newest(self, when: int, other: SessionState | None) -> int | None:
+        """Of those here and the other one, at the beginning (0) or at the end (-1)."""
+        states = [other, *(course[when] for course in self.courses.values())]
+        return max((state.id for state in states if state is not None and may_be_newest(state)), default=None)
 
 
 class Empties:
@@ -85,6 +100,15 @@ class Empties:
             task.add_done_callback(self._tasks.discard)
         batch.add(before, after)
 
+    def withdraw(self, state: SessionState) -> Shift | None:
+        """What is held of a deleted session whose key is used again, to be told before that is."""
+        batch = self._batches.get((state.tenant, state.user))
+        if batch is None or state.id not in batch.courses or state.id in batch.withdrawn:
+            return None
+        batch.withdrawn.add(state.id)
+        course = batch.courses[state.id]
+        return Shift(course[0], state, newest_before=state.id, course=[each for each in course if each is not None])
+
     async def told(self) -> None:
         """Wait until all that was added by now is told."""
         for batch in list(self._batches.values()):
@@ -110,10 +134,10 @@ class Empties:
     async def _newest_other(self, user: User, batch: _Batch) -> SessionState | None:
         """The newest that is not in the batch, which meanwhile grows by all that the reading saw."""
         while True:
-            limit = len(batch.ends) + 1
+            limit = len(batch.courses) + 1
             found = await self._read(user, limit)
             await self._settled()
-            others = (state for state in map(_decode, found) if state.id not in batch.ends)
+            others = (state for state in map(_decode, found) if state.id not in batch.courses)
             other = next(others, None)
             if other is not None or len(found) < limit:
                 return other

@@ -23,6 +23,7 @@ from .state import SessionState
 from .watches import Watch
 
 _Audience = tuple[str | None, str | None, str | None]
+_ANY = ""  # no agent's id
 
 
 class View:
@@ -39,19 +40,24 @@ class View:
 
     def has(self, state: SessionState | None, newest: int | None) -> bool:
         """Whether a session is in the list; `newest` is the id of its user's newest empty one."""
-        return (
-            state is not None
-            and is_asked_for(self.query, state, state.details.title or "", state.details.labels)
-            and not (self.hides and is_hidden(state, newest))
-        )
+        return state is not None and self._asks_for(state) and not (self.hides and is_hidden(state, newest))
 
     def tell(self, shift: Shift, line: Line) -> None:
-        """Tell everybody what it means here, if anything."""
+        """Tell everybody what it means here, if anything.
+
+        A watch whose list is being read may find there what was so in between.
+        """
         had, has = self.has(shift.before, shift.newest_before), self.has(shift.after, shift.newest_after)
-        if had or has:
-            step = Step(line, had, has)
-            for watch in self.watches:
-                watch.tell(step)
+        is_told = had != has if shift.is_bystander else had or has
+        for watch in self.watches:
+            if watch.live.is_set():
+                if is_told:
+                    watch.tell(Step(line, had, has))
+            elif had or has or any(map(self._asks_for, shift.course)):
+                watch.tell(Step(line, had and not shift.course, has))
+
+    def _asks_for(self, state: SessionState) -> bool:
+        return is_asked_for(self.query, state, state.details.title or "", state.details.labels)
 
     def audiences(self) -> Iterator[_Audience]:
         """Of whose sessions it may have some: a tenant's, a user's, an agent's."""
@@ -60,7 +66,7 @@ class View:
             yield query.tenant, None, None
         else:
             yield query.tenant, query.visible_to, None
-            for agent in query.owned_agents:
+            for agent in (*query.owned_agents, *([_ANY] if query.owned_agents else [])):
                 yield query.tenant, None, agent
 
 
@@ -109,8 +115,13 @@ class Watching:
 
     def committed(self, lane: Lane, before: SessionState | None, after: SessionState, rows: Sequence[EventRow]) -> None:
         """Tell every list that had it or has it now."""
-        if self._views:
-            self._hear(before if before is not None and before.id == after.id else None, after)
+        if not self._views:
+            return
+        if before is not None and before.id != after.id:
+            if (held := self._empties.withdraw(before)) is not None:
+                self._tell_hiding([held])
+            before = None
+        self._hear(before, after)
 
     def touched(self, state: SessionState) -> None:
         """Tell of a session whose summary changed without a commit: by another policy or name of its agent, say."""
@@ -129,14 +140,11 @@ class Watching:
         await self._journal.settled()
 
     def _hear(self, before: SessionState | None, after: SessionState) -> None:
-        views = self._views_of(after)
-        if not views:
-            return
-        waits = any(view.hides for view in views) and self._empties.concerns(before, after)
+        waits = self._is_hiding(after) and self._empties.concerns(before, after)
         if waits:
             self._empties.add(before, after)
-        shift, line = Shift(before, after, None, None), Line(after, self._summary)
-        for view in views:
+        shift, line = Shift(before, after), Line(after, self._summary)
+        for view in self._views_of(after):
             if not (waits and view.hides):
                 view.tell(shift, line)
 
@@ -150,10 +158,25 @@ class Watching:
     def _views_of(self, state: SessionState) -> dict[View, None]:
         """Those whose watchers may see the session."""
         found: dict[View, None] = {}
-        for tenant in (state.tenant, None):
-            for audience in ((tenant, None, None), (tenant, state.user, None), (tenant, None, state.agent)):
-                found.update(self._by_audience.get(audience, ()))
+        for audience in self._audiences(state, state.agent):
+            found.update(self._by_audience.get(audience, ()))
         return found
+
+    def _is_hiding(self, state: SessionState) -> bool:
+        """Whether somebody may see sessions of this user and leaves out empty ones.
+
+        It need not be somebody who may see this one: it displaces others that
+        are with another agent.
+        """
+        audiences = self._audiences(state, _ANY)
+        return any(view.hides for audience in audiences for view in self._by_audience.get(audience, ()))
+
+    @staticmethod
+    def _audiences(state: SessionState, agent: str) -> Iterator[_Audience]:
+        for tenant in (state.tenant, None):
+            yield tenant, None, None
+            yield tenant, state.user, None
+            yield tenant, None, agent
 
 
 def _name(query: SessionQuery) -> bytes:
