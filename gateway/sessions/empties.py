@@ -52,17 +52,17 @@ class _Batch:
         self.courses.setdefault(after.id, [before]).append(after)
 
     def shifts(self, other: SessionState | None) -> list[Shift]:
-        """In the order in which the sessions were made; `other` is the newest that is not among them."""
+        """First of the newest that is not here, `other`; then in the order in which the sessions were made."""
         newest = self._newest(0, other), self._newest(-1, other)
         shifts = []
+        if other is not None:
+            shifts.append(Shift(other, other, *newest, course=[other], is_bystander=True))
         for id, course in sorted(self.courses.items()):
             if id in self.withdrawn:
                 continue
             before, after = course[0], course[-1]
             assert after is not None
             shifts.append(Shift(before, after, *newest, course=[state for state in course if state is not None]))
-        if other is not None:
-            shifts.append(Shift(other, other, *newest, course=[other], is_bystander=True))
         return shifts
 
     def _newest(self, when: int, other: SessionState | None) -> int | None:
