@@ -21,6 +21,7 @@ from . import state as states
 from .state import SessionState
 
 RETRY_S = 0.5
+FIRST_MORE = 4
 User = tuple[str, str]
 log = structlog.get_logger(__name__)
 
@@ -132,15 +133,21 @@ class Empties:
             batch.told.set()
 
     async def _newest_other(self, user: User, batch: _Batch) -> SessionState | None:
-        """The newest that is not in the batch, which meanwhile grows by all that the reading saw."""
+        """The newest that is not in the batch, which meanwhile grows by all that the reading saw.
+
+        The more grew in, the more are read the next time, so that it ends
+        however many are made meanwhile.
+        """
+        more = FIRST_MORE
         while True:
-            limit = len(batch.courses) + 1
+            limit = len(batch.courses) + more
             found = await self._read(user, limit)
             await self._settled()
             others = (state for state in map(_decode, found) if state.id not in batch.courses)
             other = next(others, None)
             if other is not None or len(found) < limit:
                 return other
+            more *= 2
 
     async def _read(self, user: User, limit: int) -> list[StoredSession]:
         while True:

@@ -309,3 +309,25 @@ async def test_a_key_used_again_by_another_while_the_first_is_still_to_be_told(m
     await settle(house, admin)
     assert admin.table["default", "a"]["user"] == "bob"
     assert len(admin.changes) == 3
+
+
+async def test_a_user_who_makes_sessions_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which was shown before is found, however many more are there each time that the store is asked."""
+    house, client = House(), Client()
+    await house.create("old")
+    await house.watch(client)
+    read = house.store.empty
+
+    async def among_more(tenant: str, user: str, limit: int) -> Any:
+        for _ in range(20):
+            await house.create(f"k{await house.store.next_session_id()}")
+        return await read(tenant, user, limit)
+
+    monkeypatch.setattr(house.store, "empty", among_more)
+    await house.create("new")
+    await settle(house, client)
+    assert house.store.reads <= 4
+    assert client.changes[0] == ("left", "old")
+    assert len(client.table) == 1
+    monkeypatch.undo()
+    assert client.table.keys() == (await house.list(ListParams(limit=200))).keys()
