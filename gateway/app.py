@@ -12,6 +12,7 @@ import structlog
 
 from rpc_schema.errors import StoreUnavailable
 from rpc_schema.system import Limits
+from rpc_schema.types import Session
 
 from . import logs
 from .agents.roster import Roster
@@ -39,8 +40,10 @@ from .sessions.lanes import Lanes
 from .sessions.recovery import recover
 from .sessions.retiming import Retiming
 from .sessions.rules import Rules
+from .sessions.state import SessionState
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
+from .sessions.watching import Watching
 from .settings import LimitSettings, Settings
 from .storage.base import Store, StoreFault, StoreRefused
 from .storage.sqlite import SqliteStore
@@ -82,6 +85,10 @@ class Gateway:
         """How many there are of each state."""
         return self.census.counts()
 
+    def summary(self, state: SessionState) -> Session:
+        """The session as lists show it, now."""
+        return self.services.summary(state)
+
     async def reload(self, settings: Settings) -> None:
         """Take new agents and policies, for running sessions at once.
 
@@ -91,6 +98,8 @@ class Gateway:
         await self.roster.replace(settings.agents)
         self.services.rules.take(settings.policy)
         self.services.retiming.want()
+        for watch in self.services.watching.outdated():
+            self.services.hub.close(watch, "lagged", resumable=True)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, tell everybody, let running turns finish."""
@@ -183,9 +192,11 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
     )
     rules = Rules(store, gateway.roster, settings.policy)
     await rules.load()
-    followers: list[Follower] = [Broadcast(hub), gateway.census, turns]
+    watching = Watching(store, gateway.summary)
+    followers: list[Follower] = [Broadcast(hub), watching, gateway.census, turns]
     journal = Journal(store, clock, rules.policy_of, followers)
     turns.write_with(journal)
+    watching.settle_with(journal)
     expiry = Expiry(clock=clock, store=store, lanes=lanes, journal=journal, turns=turns, rules=rules)
     followers.append(expiry)
     retiming = Retiming(
@@ -195,9 +206,10 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         rules=rules,
         roster=gateway.roster,
         clock=clock,
-        touched=expiry.arm,
+        touched=(expiry.arm, watching.touched),
     )
     gateway.turns = await stack.enter_async_context(turns)
+    stack.push_async_callback(watching.close)
     gateway.services = Services(
         clock=clock,
         limits=_limits(settings.limits),
@@ -211,6 +223,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         transcript=transcript,
         turns=turns,
         following=Following(hub, lanes, transcript, turns),
+        watching=watching,
         directory=Directory(store, gateway.roster),
         admission=Admission(store),
         idempotency=Idempotency(store, clock),

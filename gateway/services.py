@@ -14,13 +14,13 @@ from rpc_schema.types import Session
 
 from .agents.roster import Roster
 from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relations
-from .auth.principal import Principal
+from .auth.principal import EVERY_TENANT, Principal
 from .clock import Clock
-from .hub.hub import Hub, Sink, Subscription, Topic
+from .hub.hub import Closable, Hub, Sink, Topic
 from .sessions import keys
 from .sessions.admission import Admission
 from .sessions.broadcast import Following
-from .sessions.directory import Directory
+from .sessions.directory import Directory, Visibility
 from .sessions.expiry import Expiry
 from .sessions.idempotency import Idempotency
 from .sessions.journal import Journal
@@ -31,6 +31,7 @@ from .sessions.state import SessionState
 from .sessions.summary import summary
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
+from .sessions.watching import Watching
 
 Status = Literal["ok", "starting", "draining"]
 
@@ -61,8 +62,8 @@ class Peer(Protocol):
         """The way to it."""
 
     @property
-    def subscriptions(self) -> dict[str, Subscription]:
-        """What it follows, by subscription id."""
+    def subscriptions(self) -> dict[str, Closable]:
+        """What it follows or watches, by subscription id."""
 
     def next_subscription_id(self) -> str:
         """A word that no subscription of this connection had."""
@@ -120,6 +121,7 @@ class Services:
     transcript: Transcript
     turns: Turns
     following: Following
+    watching: Watching
     directory: Directory
     admission: Admission
     idempotency: Idempotency
@@ -146,6 +148,15 @@ class Call:
     def principal(self) -> Principal:
         """Who asks."""
         return self.peer.principal
+
+    @property
+    def visibility(self) -> Visibility:
+        """Whose sessions lists show the caller."""
+        principal = self.principal
+        return Visibility(
+            tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
+            user=None if principal.is_admin else principal.user,
+        )
 
     def topic(self, key: str) -> Topic:
         """The caller's name for a session.

@@ -39,7 +39,7 @@ class Sort(Part, kw_only=True):
     direction: Literal["asc", "desc"] = "desc"
 
 
-class ListParams(Params, kw_only=True):
+class ViewParams(Params, kw_only=True):
     """Which sessions, in which order, how many."""
 
     view: Annotated[
@@ -60,9 +60,14 @@ class ListParams(Params, kw_only=True):
     sort: (
         Annotated[Sort, Meta(description="Without one: pinned first, then lastActivityAt descending.")] | UnsetType
     ) = UNSET
-    cursor: Annotated[str, Meta(description="`nextCursor` of the page before.")] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     include_empty: Annotated[bool, Meta(description="Also sessions that never had a message.")] = False
+
+
+class ListParams(ViewParams, kw_only=True):
+    """Which sessions, in which order, how many, and from where on."""
+
+    cursor: Annotated[str, Meta(description="`nextCursor` of the page before.")] | UnsetType = UNSET
 
 
 class ListResult(Wire, kw_only=True):

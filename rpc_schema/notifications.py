@@ -6,7 +6,10 @@ from msgspec import Meta
 
 from .descriptors import Notification
 from .events import AnyEvent
-from .types import Key, Wire
+from .types import Key, Session, Wire
+
+Change = Literal["entered", "updated", "left", "deleted"]
+CloseReason = Literal["unsubscribed", "deleted", "forbidden", "lagged", "shutdown"]
 
 
 class EventParams(Wire, kw_only=True):
@@ -37,13 +40,35 @@ class DeltaParams(Wire, kw_only=True):
     delta: Delta
 
 
-class ClosedParams(Wire, kw_only=True):
-    """The end of a subscription; `lastSeq` is the last event it sent."""
+class ChangedParams(Wire, kw_only=True):
+    """What became of a session in a watched list; sessions are told apart by tenant and key."""
 
     subscription: str
-    reason: Literal["unsubscribed", "deleted", "forbidden", "lagged", "shutdown"]
+    change: Annotated[
+        Change,
+        Meta(
+            description="Put in what entered or was updated, in place of what you have, if anything; take out what left"
+            " or was deleted, if you have it. Several changes of a session may come as one; none is older than the"
+            " list or the changes before."
+        ),
+    ]
+    key: Key
+    tenant: Annotated[
+        str | None, Meta(description="With left and deleted, where it is not your own; else the summary has it.")
+    ] = None
+    session: Annotated[Session | None, Meta(description="The whole summary, with entered and updated.")] = None
+    revision: int
+
+
+class ClosedParams(Wire, kw_only=True):
+    """The end of a subscription; `lastSeq` is the last event it sent, 0 for a watch."""
+
+    subscription: str
+    reason: CloseReason
     last_seq: int
-    resumable: Annotated[bool, Meta(description="Whether subscribing again with since can go on.")]
+    resumable: Annotated[
+        bool, Meta(description="Whether subscribing again with since can go on; for a watch, whether to watch anew.")
+    ]
 
 
 class ShutdownParams(Wire, kw_only=True):
@@ -55,6 +80,9 @@ class ShutdownParams(Wire, kw_only=True):
 
 EVENT = Notification(name="session.event", params=EventParams, summary="Something was added to a session's log.")
 DELTA = Notification(name="session.delta", params=DeltaParams, summary="A turn said a little more.")
+CHANGED = Notification(
+    name="session.changed", params=ChangedParams, summary="A session entered, changed in or left a watched list."
+)
 CLOSED = Notification(name="subscription.closed", params=ClosedParams, summary="A subscription ended.")
 SHUTDOWN = Notification(name="gateway.shutdown", params=ShutdownParams, summary="The gateway is going away.")
-NOTIFICATIONS = (EVENT, DELTA, CLOSED, SHUTDOWN)
+NOTIFICATIONS = (EVENT, DELTA, CHANGED, CLOSED, SHUTDOWN)

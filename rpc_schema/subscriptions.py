@@ -1,4 +1,4 @@
-"""Following a session live, and resuming after a dropped connection."""
+"""Following a session live and resuming after a dropped connection; watching a list of sessions."""
 
 from typing import Annotated, Literal
 
@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from . import errors
 from .descriptors import Method
+from .directory import ListResult, ViewParams
 from .types import Key, Params, Part, Seq, Session, Wire
 
 
@@ -53,6 +54,18 @@ class SubscribeResult(Wire, kw_only=True):
     turn: RunningTurn | None = None
 
 
+class WatchParams(ViewParams, kw_only=True):
+    """What to watch, as session.list takes it; `sort` and `limit` bound the answer alone."""
+
+
+class WatchResult(ListResult, kw_only=True):
+    """The list as it is now; `nextCursor` goes on with session.list, of the same params. Changes come after this."""
+
+    subscription: Annotated[
+        str, Meta(description="Its changes cover every session that matches, also those beyond `limit`, unsorted.")
+    ]
+
+
 class UnsubscribeParams(Params, kw_only=True):
     """Which subscription of this connection."""
 
@@ -75,11 +88,18 @@ SUBSCRIBE = Method(
         errors.TooManySubscriptions,
     ),
 )
+WATCH = Method(
+    name="session.watch",
+    params=WatchParams,
+    result=WatchResult,
+    summary="List sessions and hear of whatever enters, changes or leaves the list.",
+    errors=(errors.TooManySubscriptions, errors.StoreUnavailable),
+)
 UNSUBSCRIBE = Method(
     name="session.unsubscribe",
     params=UnsubscribeParams,
     result=UnsubscribeResult,
-    summary="Stop following.",
+    summary="Stop following or watching.",
     past_limits=True,
 )
-METHODS = (SUBSCRIBE, UNSUBSCRIBE)
+METHODS = (SUBSCRIBE, WATCH, UNSUBSCRIBE)

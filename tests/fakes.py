@@ -22,7 +22,7 @@ from gateway.storage.base import (
     StoredSession,
     StoreFault,
 )
-from gateway.storage.matching import matches
+from gateway.storage.matching import is_asked_for, is_hidden, may_be_newest
 
 BEGINNING_MS = 1_795_167_000_123  # 2026-11-20T09:30:00.123Z
 
@@ -155,6 +155,12 @@ class MemoryStore:
         last = page[-1][0] if len(places) > len(page) else None
         return SessionPage([self._stored(id) for _, id in page], last, min(len(found), COUNT_LIMIT + 1))
 
+    async def empty(self, tenant: str, user: str, limit: int) -> list[StoredSession]:
+        await self._answer()
+        mine = [row for row in self._rows.values() if (row.tenant, row.user) == (tenant, user)]
+        ids = sorted((row.id for row in mine if may_be_newest(row)), reverse=True)
+        return [self._stored(id) for id in ids[:limit]]
+
     async def busy(self) -> list[StoredSession]:
         await self._answer()
         return [self._stored(id) for id in sorted(self._rows) if self._rows[id].is_busy]
@@ -279,27 +285,13 @@ class MemoryStore:
 
     def _is_asked_for(self, row: SessionRow, query: SessionQuery) -> bool:
         words = self._words(row)
-        title, term = words.get("title") or "", query.search
-        return all(
-            (
-                query.tenant in (None, row.tenant),
-                query.visible_to in (None, row.user) or row.agent in query.owned_agents,
-                all(getattr(row, column) in allowed for column, allowed in query.columns.items()),
-                query.labels.items() <= words.get("labels", {}).items(),
-                query.archived in (None, row.archived_at is not None),
-                query.updated_since is None or row.last_activity_at >= query.updated_since,
-                term is None
-                or row.agent in query.search_agents
-                or any(matches(text, term) for text in (row.key, title, row.channel)),
-            )
-        )
+        return is_asked_for(query, row, words.get("title") or "", words.get("labels", {}))
 
     def _is_hidden(self, row: SessionRow, there: Sequence[SessionRow], query: SessionQuery) -> bool:
-        if query.include_empty or not row.is_empty or row.pinned or row.source != "manual":
+        if query.include_empty:
             return False
-        whose = (row.tenant, row.user)
-        manual = (o for o in there if o.source == "manual" and (o.tenant, o.user) == whose)
-        return row.id != max(o.id for o in manual if o.is_empty and o.archived_at is None)
+        mine = (other for other in there if (other.tenant, other.user) == (row.tenant, row.user))
+        return is_hidden(row, max((other.id for other in mine if may_be_newest(other)), default=None))
 
     def _place(self, row: SessionRow, query: SessionQuery) -> tuple[Any, ...]:
         by: dict[str, tuple[Any, ...]] = {

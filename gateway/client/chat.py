@@ -8,7 +8,7 @@ from msgspec import UNSET
 from rpc_schema.conversation import SEND, STOP, SendParams, SendResult, StopParams
 from rpc_schema.events import AnyEvent
 from rpc_schema.lifecycle import NewSession
-from rpc_schema.notifications import ClosedParams, Delta, EventParams
+from rpc_schema.notifications import ClosedParams, Delta, DeltaParams, EventParams
 
 from .catchup import TURN_ENDS
 from .connection import Connection
@@ -61,9 +61,15 @@ class Chat:
             raise UnexpectedMessage("the answer to session.send", ValueError("it has no subscription"))
         async with attach(self._connection, self.sent.subscription) as notices:
             async for notice in notices:
-                if isinstance(notice, ClosedParams):
-                    raise SubscriptionClosed(notice)
-                update = notice.event if isinstance(notice, EventParams) else notice.delta
+                match notice:
+                    case ClosedParams():
+                        raise SubscriptionClosed(notice)
+                    case EventParams():
+                        update: ChatUpdate = notice.event
+                    case DeltaParams():
+                        update = notice.delta
+                    case _:
+                        continue
                 if update.turn not in {None, self.sent.turn}:
                     continue
                 yield update

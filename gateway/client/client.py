@@ -1,4 +1,4 @@
-"""The client that scripts hold: calls, subscriptions, chats, followings."""
+"""The client that scripts hold: calls, subscriptions, chats, followings, watched lists."""
 # ruff: noqa: ASYNC109  # `timeout=` is what callers of a client look for
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from msgspec import Struct
 
 from rpc_schema.descriptors import Method
-from rpc_schema.subscriptions import Since, SubscribeResult
+from rpc_schema.subscriptions import Since, SubscribeResult, WatchParams
 from rpc_schema.system import HelloResult
 from rpc_schema.types import BulkResult, NoParams, SubscriptionRef
 
@@ -20,6 +20,7 @@ from .following import Following
 from .frames import read_as
 from .opening import DEFAULT_URL
 from .subscription import Subscription
+from .watching import Watching
 
 P = TypeVar("P", bound=Struct)
 R = TypeVar("R")
@@ -99,6 +100,11 @@ class GatewayClient:
         url = self._connection.url
         return Following(key, url=url, token=self._token, client=self._name, since=since, deltas=deltas)
 
+    def watch(self, params: WatchParams | None = None) -> Watching:
+        """Watch a list of sessions over connections of its own, see `Watching`."""
+        url = self._connection.url
+        return Watching(params or WatchParams(), url=url, token=self._token, client=self._name)
+
 
 @asynccontextmanager
 async def connect(
@@ -130,3 +136,10 @@ def follow(
 ) -> Following:
     """Follow a session over any number of connections, see `Following`."""
     return Following(key, url=url, token=token, client=client, since=since, deltas=deltas)
+
+
+def watch(
+    params: WatchParams | None = None, *, url: str = DEFAULT_URL, token: str | None = None, client: str = "python"
+) -> Watching:
+    """Watch a list of sessions over any number of connections, see `Watching`."""
+    return Watching(params or WatchParams(), url=url, token=token, client=client)

@@ -65,6 +65,15 @@ class SubscriptionLagged(ClientError):
         self.since = since
 
 
+class WatchLagged(ClientError):
+    """The consumer of a watch fell too far behind; everything that was kept was given to it."""
+
+    is_temporary = True
+
+    def __init__(self) -> None:
+        super().__init__("This list was read too slowly; watch it anew.")
+
+
 class SubscriptionClosed(ClientError):
     """The gateway ended the subscription while it was still needed."""
 

@@ -101,9 +101,9 @@ class Following:
                             yield update, catchup.since
                 return
             except (ClientError, RpcError, TextMissing) as error:
-                if not has_begun or not _is_temporary(error):
+                if not has_begun or not is_temporary(error):
                     raise
-                pause_s = _retry_after_s(error)
+                pause_s = retry_after_s(error)
             backoff.held_for(asyncio.get_running_loop().time() - began)
             await asyncio.sleep(pause_s + backoff.next_s())
 
@@ -145,7 +145,8 @@ async def _message_start(connection: Connection, answer: SubscribeResult) -> int
     return sum(len(message.content) for message in messages if message.turn == running)
 
 
-def _is_temporary(error: ClientError | RpcError | TextMissing) -> bool:
+def is_temporary(error: ClientError | RpcError | TextMissing) -> bool:
+    """Whether coming back can help."""
     match error:
         case ClientError():
             return error.is_temporary
@@ -154,7 +155,8 @@ def _is_temporary(error: ClientError | RpcError | TextMissing) -> bool:
     return True
 
 
-def _retry_after_s(error: ClientError | RpcError | TextMissing) -> float:
+def retry_after_s(error: ClientError | RpcError | TextMissing) -> float:
+    """How long the gateway asks to wait before that."""
     match error:
         case ClientError():
             return error.retry_after_s or 0.0

@@ -12,19 +12,20 @@ from msgspec import UNSET, MsgspecError, Raw, Struct, UnsetType, ValidationError
 
 from rpc_schema import notifications
 from rpc_schema.envelope import Message
-from rpc_schema.notifications import ClosedParams, DeltaParams, EventParams
+from rpc_schema.notifications import ChangedParams, ClosedParams, DeltaParams, EventParams
 from rpc_schema.registry import EVENTS
 from rpc_schema.types import SubscriptionRef
 
 from .errors import UnexpectedMessage
 
 T = TypeVar("T")
-Notice = EventParams | DeltaParams | ClosedParams
+Notice = EventParams | DeltaParams | ChangedParams | ClosedParams
 
 _message: Final = msgspec.json.Decoder(Message)
 _notices: Final[Mapping[str, msgspec.json.Decoder[Notice]]] = {
     notifications.EVENT.name: msgspec.json.Decoder(EventParams),
     notifications.DELTA.name: msgspec.json.Decoder(DeltaParams),
+    notifications.CHANGED.name: msgspec.json.Decoder(ChangedParams),
     notifications.CLOSED.name: msgspec.json.Decoder(ClosedParams),
 }
 

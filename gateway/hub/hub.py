@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from rpc_schema.notifications import CLOSED, DELTA, EVENT, ClosedParams, Delta
+from rpc_schema.notifications import CLOSED, DELTA, EVENT, ClosedParams, CloseReason, Delta
 
 Topic = tuple[str, str]
 """A tenant and a session key in it."""
@@ -23,32 +23,50 @@ _encode = msgspec.json.encode
 class Sink(Protocol):
     """The way to one client."""
 
-    def notify(self, topic: Topic, frame: bytes) -> None:
+    def notify(self, topic: Topic | None, frame: bytes) -> None:
         """Send, or keep until what holds the topic back is done; never waits."""
+
+    def when_free(self, topic: Topic, work: Callable[[], None]) -> None:
+        """Do this now, or, in order with what is kept, once nothing holds the topic back."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client has not taken what was sent."""
 
     async def drained(self) -> None:
         """Wait until the client has taken what was sent, so that it sets the pace."""
 
 
-class Subscription:
-    """One client's wish to follow one session; `prev` is the seq of the last event it was sent.
+class Closable:
+    """Whatever a client has under a subscription id; `prev` is the seq of the last event it was sent.
 
-    `live` is set once it gets what is published, or is closed. `ended` is called
-    once, when it is detached for whatever reason.
+    `topic` is None where it is not about one session. `live` is set once it gets
+    what is published, or is closed. `ended` is called once, when it is detached
+    for whatever reason.
     """
 
-    __slots__ = ("_delta_head", "_event_head", "deltas", "ended", "id", "is_closed", "live", "prev", "sink", "topic")
+    __slots__ = ("ended", "id", "is_closed", "live", "prev", "sink", "topic")
+
+    def __init__(self, id: str, topic: Topic | None, sink: Sink, *, prev: int, ended: Callable[[], None]) -> None:
+        self.id, self.topic, self.sink, self.prev, self.ended = id, topic, sink, prev, ended
+        self.live = asyncio.Event()
+        self.is_closed = False
+
+
+class Subscription(Closable):
+    """One client's wish to follow one session."""
+
+    __slots__ = ("_delta_head", "_event_head", "deltas")
+    topic: Topic
 
     def __init__(
         self, id: str, topic: Topic, epoch: str, sink: Sink, *, deltas: bool, prev: int, ended: Callable[[], None]
     ) -> None:
-        self.id, self.topic, self.sink, self.deltas, self.prev = id, topic, sink, deltas, prev
-        self.ended = ended
-        self.live = asyncio.Event()
-        self.is_closed = False
+        super().__init__(id, topic, sink, prev=prev, ended=ended)
+        self.deltas = deltas
         who = b'{"subscription":%b,"key":%b' % (_encode(id), _encode(topic[1]))
-        self._event_head = _head(EVENT.name) + who + b',"epoch":%b,"prev":' % _encode(epoch)
-        self._delta_head = _head(DELTA.name) + who + b',"delta":'
+        self._event_head = head_of(EVENT.name) + who + b',"epoch":%b,"prev":' % _encode(epoch)
+        self._delta_head = head_of(DELTA.name) + who + b',"delta":'
 
     def event(self, body: bytes) -> bytes:
         """The notification of an event, after the one it was sent before."""
@@ -63,7 +81,7 @@ class Hub:
     """The live subscriptions of this process."""
 
     def __init__(self, frame: Callable[[bytes], bytes]) -> None:
-        self._frame = frame
+        self.frame = frame
         self._by_topic: dict[Topic, dict[Subscription, None]] = {}
 
     def attach(self, subscription: Subscription) -> None:
@@ -71,22 +89,22 @@ class Hub:
         self._by_topic.setdefault(subscription.topic, {})[subscription] = None
         subscription.live.set()
 
-    def detach(self, subscription: Subscription) -> None:
+    def detach(self, subscription: Closable) -> None:
         """It gets nothing more; repeats are nothing."""
         if subscription.is_closed:
             return
         subscription.is_closed = True
         subscription.live.set()
+        if isinstance(subscription, Subscription):
+            self._forget(subscription)
+        subscription.ended()
+
+    def _forget(self, subscription: Subscription) -> None:
         followers = self._by_topic.get(subscription.topic)
         if followers is not None:
             followers.pop(subscription, None)
             if not followers:
                 del self._by_topic[subscription.topic]
-        subscription.ended()
-
-    def has_followers(self, topic: Topic) -> bool:
-        """Whether anybody listens."""
-        return topic in self._by_topic
 
     def publish_event(self, topic: Topic, seq: int, body: bytes) -> None:
         """Tell all followers of an event that is durable; `body` is its JSON."""
@@ -95,7 +113,7 @@ class Hub:
             shared = (follower.id, follower.prev)
             frame = frames.get(shared)
             if frame is None:
-                frame = frames[shared] = self._frame(follower.event(body))
+                frame = frames[shared] = self.frame(follower.event(body))
             follower.prev = seq
             follower.sink.notify(topic, frame)
 
@@ -110,36 +128,38 @@ class Hub:
             if follower.deltas:
                 frame = frames.get(follower.id)
                 if frame is None:
-                    frame = frames[follower.id] = self._frame(follower.delta(body))
+                    frame = frames[follower.id] = self.frame(follower.delta(body))
                 follower.sink.notify(topic, frame)
 
     def replay(self, subscription: Subscription, seq: int, body: bytes) -> None:
         """Send one follower an event of the past."""
-        frame = self._frame(subscription.event(body))
+        frame = self.frame(subscription.event(body))
         subscription.prev = seq
         subscription.sink.notify(subscription.topic, frame)
 
     def catch_up(self, subscription: Subscription, delta: Delta) -> None:
         """Send one follower what a running turn said while it was not attached."""
-        subscription.sink.notify(subscription.topic, self._frame(subscription.delta(_encode(delta))))
+        subscription.sink.notify(subscription.topic, self.frame(subscription.delta(_encode(delta))))
 
-    def close(self, subscription: Subscription, params: ClosedParams) -> None:
+    def close(self, subscription: Closable, reason: CloseReason, *, resumable: bool) -> None:
         """End one subscription and say why."""
         self.detach(subscription)
-        frame = self._frame(notification(CLOSED.name, params))
-        subscription.sink.notify(subscription.topic, frame)
+        farewell = ClosedParams(
+            subscription=subscription.id, reason=reason, last_seq=subscription.prev, resumable=resumable
+        )
+        subscription.sink.notify(subscription.topic, self.frame(notification(CLOSED.name, farewell)))
 
     def close_topic(self, topic: Topic) -> None:
         """End the subscriptions of a session that was deleted."""
         for follower in list(self._by_topic.get(topic, ())):
-            params = ClosedParams(subscription=follower.id, reason="deleted", last_seq=follower.prev, resumable=False)
-            self.close(follower, params)
+            self.close(follower, "deleted", resumable=False)
 
 
 def notification(method: str, params: Struct) -> bytes:
     """A notification to everybody, as JSON."""
-    return _head(method) + _encode(params) + b"}"
+    return head_of(method) + _encode(params) + b"}"
 
 
-def _head(method: str) -> bytes:
+def head_of(method: str) -> bytes:
+    """A notification's bytes up to its params."""
     return b'{"jsonrpc":"2.0","method":%b,"params":' % _encode(method)

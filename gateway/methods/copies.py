@@ -32,6 +32,7 @@ async def fork(call: Call, params: wire.ForkParams) -> wire.ForkResult:
         source = lane.session
         call.require(call.resource(source.tenant, source.user, source.agent), "write")
         key = made_key(source.agent, once, services.clock.now_ms())
+        call.hold((source.tenant, key))
         async with services.lanes.enter((source.tenant, key)) as target:
             earlier = await services.idempotency.earlier(once, Fork, lambda: Fork(session=_shown(call, target)))
             if earlier is not None:
@@ -47,6 +48,7 @@ async def transfer(call: Call, params: wire.TransferParams) -> wire.TransferResu
     async with call.session(params.key, "write") as lane:
         source = lane.session
         key = made_key(params.agent, once, services.clock.now_ms())
+        call.hold((source.tenant, key))
         async with services.lanes.enter((source.tenant, key)) as target:
             earlier = await services.idempotency.earlier(
                 once, Transfer, lambda: Transfer(source=services.summary(source), target=_shown(call, target))
@@ -68,6 +70,7 @@ async def import_(call: Call, params: wire.ImportParams) -> wire.ImportResult:
     wanted = params.key if params.key is not UNSET else header.key
     once = services.idempotency.repeatable(call.principal, wire.IMPORT.name, wanted, params)
     for key in imports.names(wanted, rename=params.on_conflict == "rename", now_ms=now_ms):
+        call.hold(call.topic(key))
         async with services.lanes.enter(call.topic(key)) as lane:
             earlier = await services.idempotency.earlier(once, Import, lambda: _imported(call, lane, params))
             if earlier is not None:

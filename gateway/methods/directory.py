@@ -9,7 +9,7 @@ from gateway.storage.base import EventQuery
 from rpc_schema import directory as wire
 from rpc_schema.types import Usage
 
-from .exporting import next_piece, seen_by
+from .exporting import next_piece
 
 _MESSAGES = ("message.user", "message.assistant", "message.system")
 _NO_END = 2**62
@@ -17,7 +17,7 @@ _NO_END = 2**62
 
 async def list_sessions(call: Call, params: wire.ListParams) -> wire.ListResult:
     """One page of summaries of what the caller may see."""
-    found = await call.services.directory.list(params, seen_by(call.principal))
+    found = await call.services.directory.list(params, call.visibility)
     return wire.ListResult(
         sessions=[call.services.summary(state) for state in found.sessions],
         next_cursor=found.next_cursor,

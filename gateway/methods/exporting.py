@@ -5,11 +5,9 @@ from contextlib import asynccontextmanager
 
 from msgspec import UNSET
 
-from gateway.auth.principal import EVERY_TENANT, Principal
 from gateway.hub.hub import Topic
 from gateway.services import Call
 from gateway.sessions import chat_list, export, markdown
-from gateway.sessions.directory import Visibility
 from gateway.sessions.export import Piece, Place
 from gateway.sessions.lanes import Lane
 from gateway.sessions.state import SessionState
@@ -44,14 +42,6 @@ async def next_piece(call: Call, params: ExportParams) -> ExportResult:
         media_type=media_type,
         filename=f"{_filename(params)}.{extension}",
         next_cursor=export.make_cursor(rest) if rest is not None else None,
-    )
-
-
-def seen_by(principal: Principal) -> Visibility:
-    """What a list shows the caller."""
-    return Visibility(
-        tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
-        user=None if principal.is_admin else principal.user,
     )
 
 
@@ -120,7 +110,7 @@ async def _matches(call: Call, params: ExportParams, cursor: str) -> tuple[list[
         limit=_AT_A_TIME,
         include_empty=True,
     )
-    found = await call.services.directory.list(question, seen_by(call.principal))
+    found = await call.services.directory.list(question, call.visibility)
     return [(state.tenant, state.key) for state in found.sessions], found.next_cursor
 
 

@@ -1,13 +1,20 @@
-"""Following a session live, and resuming after a dropped connection."""
+"""Following a session live and resuming after a dropped connection; watching a list of sessions."""
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, Raw
+from msgspec.structs import asdict
 
 from gateway.rpc.handlers import bind
 from gateway.services import Call
+from gateway.sessions.watches import Watch
+from rpc_schema import errors
 from rpc_schema import subscriptions as wire
-from rpc_schema.notifications import ClosedParams
+from rpc_schema.directory import ListParams
 
+from .directory import list_sessions
 from .following import follow
+
+_ENVELOPE_BYTES = 1024
 
 
 async def subscribe(call: Call, params: wire.SubscribeParams) -> wire.SubscribeResult:
@@ -37,6 +44,39 @@ async def subscribe(call: Call, params: wire.SubscribeParams) -> wire.SubscribeR
         )
 
 
+async def watch(call: Call, params: wire.WatchParams) -> Raw:
+    """Answer with the list, then tell what changes in it."""
+    call.check_subscriptions()
+    services = call.services
+    attached = _attach(call, params)
+    try:
+        found = await list_sessions(call, ListParams(**asdict(params)))
+        await services.watching.settled()
+        answer = msgspec.json.encode(wire.WatchResult(subscription=attached.id, **asdict(found)))
+        if len(answer) + _ENVELOPE_BYTES > (limit := services.limits.response_bytes):
+            raise errors.ResponseTooBig(limit=limit)
+    except BaseException:
+        services.hub.detach(attached)
+        raise
+    call.afterwards(attached.go_live)
+    return Raw(answer)
+
+
+def _attach(call: Call, params: wire.WatchParams) -> Watch:
+    services, peer = call.services, call.peer
+    seen = call.visibility
+    id = peer.next_subscription_id()
+
+    def ended() -> None:
+        peer.subscriptions.pop(id, None)
+        services.watching.detach(attached, view)
+
+    attached = Watch(id, peer.outbox, call.principal.tenant, frame=services.hub.frame, spawn=peer.spawn, ended=ended)
+    view = services.watching.attach(attached, lambda: services.directory.view(params, seen))
+    peer.subscriptions[id] = attached
+    return attached
+
+
 async def unsubscribe(call: Call, params: wire.UnsubscribeParams) -> wire.UnsubscribeResult:
     """Stop following; nothing is sent after the answer but the farewell."""
     subscription = call.peer.subscriptions.get(params.subscription)
@@ -44,11 +84,12 @@ async def unsubscribe(call: Call, params: wire.UnsubscribeParams) -> wire.Unsubs
         return wire.UnsubscribeResult(closed=False)
     hub = call.services.hub
     hub.detach(subscription)
-    farewell = ClosedParams(
-        subscription=subscription.id, reason="unsubscribed", last_seq=subscription.prev, resumable=True
-    )
-    call.afterwards(lambda: hub.close(subscription, farewell))
+    call.afterwards(lambda: hub.close(subscription, "unsubscribed", resumable=True))
     return wire.UnsubscribeResult(closed=True)
 
 
-HANDLERS = (bind(wire.SUBSCRIBE, subscribe), bind(wire.UNSUBSCRIBE, unsubscribe, is_immediate=True))
+HANDLERS = (
+    bind(wire.SUBSCRIBE, subscribe),
+    bind(wire.WATCH, watch),
+    bind(wire.UNSUBSCRIBE, unsubscribe, is_immediate=True),
+)

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 from websockets.exceptions import ConnectionClosed
 
 from gateway.auth.principal import Principal
-from gateway.hub.hub import Subscription
+from gateway.hub.hub import Closable
 from gateway.rpc import frames
 from gateway.rpc.dispatcher import Dispatcher, broken
 from gateway.rpc.frames import Element, Refusal
@@ -24,7 +24,6 @@ from gateway.services import Call, Services
 from rpc_schema import close_codes
 from rpc_schema.envelope import Id, Request
 from rpc_schema.errors import Cancelled, InvalidRequest, Overloaded, ResponseTooBig
-from rpc_schema.notifications import ClosedParams
 
 from .outbox import Outbox, text_frame
 from .socket import STALLED_GRACE_S, Socket
@@ -42,7 +41,7 @@ class Connection:
         self, id: str, socket: Socket, principal: Principal, services: Services, dispatcher: Dispatcher[Call]
     ) -> None:
         self.id, self.principal = id, principal
-        self.subscriptions: dict[str, Subscription] = {}
+        self.subscriptions: dict[str, Closable] = {}
         self._socket, self._services, self._dispatcher = socket, services, dispatcher
         self.outbox = Outbox(socket.transport, services.limits.outbox_bytes, self._give_up)
         self._in_flight: dict[Id, asyncio.Task[None] | None] = {}
@@ -83,10 +82,7 @@ class Connection:
     def end_subscriptions(self) -> None:
         """The gateway goes away: say of each subscription where to go on."""
         for subscription in list(self.subscriptions.values()):
-            farewell = ClosedParams(
-                subscription=subscription.id, reason="shutdown", last_seq=subscription.prev, resumable=True
-            )
-            self._services.hub.close(subscription, farewell)
+            self._services.hub.close(subscription, "shutdown", resumable=True)
 
     def close(self, code: int, reason: str) -> None:
         """Close once everything that was said is on its way; what comes from now on is not served."""

@@ -34,7 +34,7 @@ class Outbox:
         self._written = 0
         self._is_paused = False
         self._is_closed = False
-        self._gates: dict[Topic, tuple[int, list[bytes]]] = {}
+        self._gates: dict[Topic, tuple[int, list[bytes | Callable[[], None]]]] = {}
         self._drained: list[asyncio.Future[None]] = []
         self._stall: asyncio.TimerHandle | None = None
 
@@ -48,12 +48,19 @@ class Outbox:
         self._frames.append(frame)
         self._bytes += len(frame)
 
-    def notify(self, topic: Topic, frame: bytes) -> None:
+    def notify(self, topic: Topic | None, frame: bytes) -> None:
         """Send, unless the topic is held: then later, in order."""
-        if self._gates and (gate := self._gates.get(topic)) is not None:
+        if self._gates and topic is not None and (gate := self._gates.get(topic)) is not None:
             gate[1].append(frame)
         else:
             self.put(frame)
+
+    def when_free(self, topic: Topic, work: Callable[[], None]) -> None:
+        """Do this, unless the topic is held: then later, in order with what is sent."""
+        if self._gates and (gate := self._gates.get(topic)) is not None:
+            gate[1].append(work)
+        else:
+            work()
 
     def hold(self, topic: Topic) -> None:
         """Close the gate; holds add up."""
@@ -67,8 +74,11 @@ class Outbox:
             self._gates[topic] = (count - 1, kept)
             return
         del self._gates[topic]
-        for frame in kept:
-            self.put(frame)
+        for item in kept:
+            if isinstance(item, bytes):
+                self.put(item)
+            else:
+                item()
 
     @property
     def is_behind(self) -> bool:

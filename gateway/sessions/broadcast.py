@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from gateway.hub.hub import Hub, Subscription
 from gateway.storage.base import EventQuery, EventRow
 from rpc_schema.errors import StoreUnavailable
-from rpc_schema.notifications import ClosedParams
 from rpc_schema.subscriptions import RunningTurn
 
 from .lanes import Lane, Lanes
@@ -30,8 +29,6 @@ class Broadcast:
 
     def committed(self, lane: Lane, before: SessionState | None, after: SessionState, rows: Sequence[EventRow]) -> None:
         """Publish the events; end every subscription of a session that is gone."""
-        if not self._hub.has_followers(lane.topic):
-            return
         for row in rows:
             self._hub.publish_event(lane.topic, row.seq, row.body)
         if after.deleted_at is not None:
@@ -56,7 +53,7 @@ class Following:
         while not subscription.is_closed:
             state = lane.state
             if state is None or state.id != session or state.deleted_at is not None:
-                return self._end_deleted(subscription)
+                return self._hub.close(subscription, "deleted", resumable=False)
             if subscription.prev >= state.head:
                 return self._go_live(subscription, lane, snapshot)
             await self._send_page(subscription, state)
@@ -86,9 +83,3 @@ class Following:
             for delta in run.since(text, reasoning):
                 self._hub.catch_up(subscription, delta)
         self._hub.attach(subscription)
-
-    def _end_deleted(self, subscription: Subscription) -> None:
-        params = ClosedParams(
-            subscription=subscription.id, reason="deleted", last_seq=subscription.prev, resumable=False
-        )
-        self._hub.close(subscription, params)

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct
 from gateway.agents.roster import Roster
 from gateway.storage.base import COUNT_LIMIT, SessionQuery, Store, StoreFault
 from gateway.storage.matching import matches
-from rpc_schema.directory import Filter, ListParams
+from rpc_schema.directory import Filter, ListParams, ViewParams
 from rpc_schema.errors import InvalidCursor, StoreUnavailable
 
 from . import state as states
@@ -78,7 +78,13 @@ class Directory:
             total_is_lower_bound=page.total > COUNT_LIMIT,
         )
 
-    def _query(self, params: ListParams, seen: Visibility) -> SessionQuery:
+    def view(self, params: ViewParams, seen: Visibility) -> SessionQuery:
+        """Which sessions the params ask for; two that ask for the same are equal, whatever their order and limit."""
+        query = self._query(params, seen)
+        query.by, query.descending, query.limit = "default", True, 0
+        return query
+
+    def _query(self, params: ViewParams, seen: Visibility) -> SessionQuery:
         asked = params.filter if params.filter is not UNSET else Filter()
         columns: dict[str, Sequence[Any]] = {
             column: _values(value) for name, column in _COLUMNS.items() if (value := getattr(asked, name)) is not UNSET

@@ -52,6 +52,7 @@ class Journal:
     ) -> None:
         self._store, self._clock, self._policy_of = store, clock, policy_of
         self._followers = followers
+        self._under_way: set[asyncio.Future[None]] = set()
 
     async def append(
         self,
@@ -137,7 +138,21 @@ class Journal:
         details = _encode(state.details)
         return Commit(session=state.id, row=self._project(state), events=arrival.rows, details=details)
 
+    async def settled(self) -> None:
+        """Wait until the followers have been told of all that anybody may have read by now."""
+        if self._under_way:
+            await asyncio.wait(tuple(self._under_way))
+
     async def _commit(self, change: Change, commit: Commit, also: Change | None = None) -> None:
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(told)
+        try:
+            await self._commit_and_tell(change, commit, also)
+        finally:
+            self._under_way.discard(told)
+            told.set_result(None)
+
+    async def _commit_and_tell(self, change: Change, commit: Commit, also: Change | None) -> None:
         """Wait until it is durable, whatever happens meanwhile; then fold and tell; then be cancelled."""
         done = self._store.commit(commit)
         is_cancelled = False

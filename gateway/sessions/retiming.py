@@ -9,7 +9,7 @@ a pass that was cut, is made good after a start.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -46,7 +46,7 @@ class Retiming:
         rules: Rules,
         roster: Roster,
         clock: Clock,
-        touched: Touched,
+        touched: Sequence[Touched],
     ) -> None:
         self._store, self._lanes, self._journal, self._rules = store, lanes, journal, rules
         self._roster, self._clock, self._touched = roster, clock, touched
@@ -82,8 +82,11 @@ class Retiming:
         last = count = 0
         while page := await self._store.timed(agent, last, PAGE):
             await self._store.retime([self._reckon(id, stored) for id, stored in page])
-            for _, stored in page:
-                await self._tell(states.decode(stored.state, stored.details))
+            states_of = [states.decode(stored.state, stored.details) for _, stored in page]
+            topics = [(state.tenant, state.key) for state in states_of]
+            async with self._lanes.preloaded(topics):
+                for state in states_of:
+                    await self._tell(state)
             last, count = page[-1][0], count + len(page)
         return count
 
@@ -100,13 +103,11 @@ class Retiming:
 
     async def _tell(self, state: SessionState) -> None:
         """Void a warning that came too early now; else let others have another look."""
-        if state.warned_for is None:
-            return self._touched(state)
         async with self._lanes.enter((state.tenant, state.key)) as lane:
-            if lane.state is None or lane.state.id != state.id:
-                return None
+            if lane.state is None or lane.state.id != state.id or lane.state.deleted_at is not None:
+                return
             if events := lifecycle.reconsider(lane.state, self._rules.policy_of(lane.state)):
                 await self._journal.append(lane, *events)
-            else:
-                self._touched(lane.state)
-        return None
+                return
+            for touched in self._touched:
+                touched(lane.state)

@@ -212,6 +212,9 @@ class Store(Protocol):
     async def sessions(self, query: SessionQuery) -> SessionPage:
         """Read a page of the projection."""
 
+    async def empty(self, tenant: str, user: str, limit: int) -> list[StoredSession]:
+        """A user's newest sessions that could be the one empty session that lists show, the newest first."""
+
     async def busy(self) -> list[StoredSession]:
         """Sessions with a turn that runs or waits."""
 

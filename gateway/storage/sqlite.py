@@ -150,6 +150,16 @@ class SqliteStore:
         """Read a page of the projection."""
         return await self._read(partial(sqlite_directory.page, query))
 
+    async def empty(self, tenant: str, user: str, limit: int) -> list[StoredSession]:
+        """A user's newest sessions that could be the one empty session that lists show, the newest first."""
+        rows = await self._rows(
+            "SELECT s.state, t.body FROM sessions s LEFT JOIN texts t ON t.pos = s.details"
+            " WHERE s.tenant = ? AND s.user = ? AND s.is_empty AND s.source = 'manual'"
+            " AND s.deleted_at IS NULL AND s.archived_at IS NULL ORDER BY s.id DESC LIMIT ?",
+            (tenant, user, limit),
+        )
+        return [StoredSession(*row) for row in rows]
+
     async def busy(self) -> list[StoredSession]:
         """Sessions with a turn that runs or waits."""
         rows = await self._rows(

@@ -342,3 +342,15 @@ def test_a_frame(length: int) -> None:
         next(parsing)
     frame: Frame = done.value.value
     assert (frame.opcode, frame.fin, bytes(frame.data)) == (Opcode.TEXT, True, payload)
+
+
+def test_work_that_waits_for_a_gate() -> None:
+    """Is done at once where nothing is held, else in its place among the frames that are kept."""
+    client = Client()
+    client.outbox.hold(TOPIC)
+    client.outbox.notify(TOPIC, b"1")
+    client.outbox.when_free(TOPIC, lambda: client.outbox.notify(None, b"2"))
+    client.outbox.notify(TOPIC, b"3")
+    client.outbox.when_free(OTHER, lambda: client.outbox.notify(None, b"0"))
+    client.outbox.release(TOPIC)
+    assert client.transport.written == [b"0", b"1", b"2", b"3"]

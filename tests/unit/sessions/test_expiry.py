@@ -53,7 +53,7 @@ class House:
         followers.append(self.expiry)
         self.retiming = Retiming(
             store=store, lanes=self.lanes, journal=self.journal, rules=self.rules, roster=roster, clock=self.clock,
-            touched=self.expiry.arm,
+            touched=[self.expiry.arm],
         )  # fmt: skip
         self.drift = Drift(self.clock, store, self.lanes, self.journal)
 

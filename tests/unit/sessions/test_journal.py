@@ -164,3 +164,24 @@ async def test_deadlines_are_stored() -> None:
     await room.journal.append(lane, *over.events, onto=over.onto)
     assert await room.store.expiring(BEGINNING_MS + 25 * MINUTE_MS) == 0
     assert await room.store.counts() == {"ended": 1}
+
+
+async def test_settled() -> None:
+    """Waits for what is under way, told or refused, and for nothing that begins later."""
+    room = Room()
+    await room.journal.settled()
+    lane = await room.begin()
+    first = asyncio.create_task(room.journal.append(lane, user("t")))
+    await asyncio.sleep(0)
+    assert await room.stored() != lane.state
+    await room.journal.settled()
+    assert await room.stored() == lane.state
+    assert room.witness.told[-1] == (1, 2, [2])
+    await first
+    with room.store.failing():
+        refused = asyncio.create_task(room.journal.append(lane, user("u")))
+        await asyncio.sleep(0)
+        await room.journal.settled()
+    with pytest.raises(StoreUnavailable):
+        await refused
+    assert room.witness.told[-1] == (1, 2, [2])
