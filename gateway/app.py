@@ -36,6 +36,7 @@ from .sessions.idempotency import KEPT_MS, Idempotency
 from .sessions.journal import Journal
 from .sessions.lanes import Lanes
 from .sessions.recovery import recover
+from .sessions.search import Search
 from .sessions.state import SessionState
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
@@ -192,6 +193,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
         clock=clock,
         output_bytes=settings.limits.output_bytes,
     )
+    directory = Directory(store, gateway.roster)
     journal = Journal(store, clock, gateway.policy_of, followers=(Broadcast(hub), gateway.census, turns))
     turns.write_with(journal)
     gateway.turns = await stack.enter_async_context(turns)
@@ -207,7 +209,8 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
         transcript=transcript,
         turns=turns,
         following=Following(hub, lanes, transcript, turns),
-        directory=Directory(store, gateway.roster),
+        directory=directory,
+        search=Search(store, directory),
         admission=Admission(store),
         idempotency=Idempotency(store, clock),
         instance=gateway,

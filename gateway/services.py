@@ -25,6 +25,7 @@ from .sessions.idempotency import Idempotency
 from .sessions.journal import Journal
 from .sessions.lanes import Lane, Lanes
 from .sessions.policy import Effective
+from .sessions.search import Search
 from .sessions.state import SessionState
 from .sessions.summary import summary
 from .sessions.transcript import Transcript
@@ -119,6 +120,7 @@ class Services:
     turns: Turns
     following: Following
     directory: Directory
+    search: Search
     admission: Admission
     idempotency: Idempotency
     instance: Instance

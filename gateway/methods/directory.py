@@ -21,17 +21,22 @@ _NO_END = 2**62
 
 async def list_sessions(call: Call, params: wire.ListParams) -> wire.ListResult:
     """One page of summaries of what the caller may see."""
-    principal = call.principal
-    seen = Visibility(
-        tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
-        user=None if principal.is_admin else principal.user,
-    )
-    found = await call.services.directory.list(params, seen)
+    found = await call.services.directory.list(params, _seen_by(call))
     return wire.ListResult(
         sessions=[call.services.summary(state) for state in found.sessions],
         next_cursor=found.next_cursor,
         total=found.total,
         total_is_lower_bound=found.total_is_lower_bound,
+    )
+
+
+async def search(call: Call, params: wire.SearchParams) -> wire.SearchResult:
+    """One page of what was said, of what the caller may see."""
+    matches = await call.services.search.search(params, _seen_by(call))
+    return wire.SearchResult(
+        matches=[wire.Match(**msgspec.structs.asdict(hit)) for hit in matches.hits],
+        next_cursor=matches.next_cursor,
+        incomplete=matches.is_incomplete,
     )
 
 
@@ -110,6 +115,14 @@ async def export(call: Call, params: wire.ExportParams) -> wire.ExportResult:
     )
 
 
+def _seen_by(call: Call) -> Visibility:
+    principal = call.principal
+    return Visibility(
+        tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
+        user=None if principal.is_admin else principal.user,
+    )
+
+
 async def _newest_messages(call: Call, state: SessionState, count: int) -> list[Raw]:
     page = await call.services.transcript.page(
         EventQuery(
@@ -149,6 +162,7 @@ def _filename(keys: list[str]) -> str:
 
 HANDLERS = (
     bind(wire.LIST, list_sessions),
+    bind(wire.SEARCH, search),
     bind(wire.STATUS, status),
     bind(wire.HISTORY, history),
     bind(wire.EXPORT, export),

@@ -20,12 +20,14 @@ from typing import Any, TypeVar
 import aiosqlite
 import structlog
 
-from . import sqlite_directory, sqlite_writes
+from . import sqlite_directory, sqlite_indexing, sqlite_search, sqlite_writes
 from .base import (
     Commit,
     EventPage,
     EventQuery,
     EventRow,
+    SearchPage,
+    SearchQuery,
     SessionPage,
     SessionQuery,
     StoredAnswer,
@@ -33,6 +35,7 @@ from .base import (
     StoreFault,
     StoreRefused,
 )
+from .sqlite_indexer import Indexer
 
 GROUP = 128
 READERS = 2
@@ -77,6 +80,7 @@ class SqliteStore:
         self._wake = asyncio.Event()
         self._closing = False
         self._unerased = False
+        self._indexer = Indexer(lambda: self._writer.run(partial(_in_transaction, sqlite_indexing.step)))
         self._task = asyncio.create_task(self._write(), name="store-writer")
 
     @classmethod
@@ -148,6 +152,14 @@ class SqliteStore:
         """Read a page of the projection."""
         return await self._read(partial(sqlite_directory.page, query))
 
+    async def search(self, query: SearchQuery) -> SearchPage:
+        """Look for words in what was said; finds all that was committed before the call."""
+        self._wake.set()
+        is_complete = await self._indexer.caught_up()
+        page = await self._read(partial(sqlite_search.search, query))
+        page.is_incomplete = not is_complete
+        return page
+
     async def busy(self) -> list[StoredSession]:
         """Sessions with a turn that runs or waits."""
         rows = await self._rows(
@@ -207,6 +219,7 @@ class SqliteStore:
         self._closing = True
         self._wake.set()
         await self._task
+        self._indexer.close()
         for connection in (*self._readers, self._writer):
             await connection.close()
         os.close(self._lock)
@@ -233,6 +246,8 @@ class SqliteStore:
                 await self._write_group(group)
             elif self._closing:
                 return
+            if any(commit.events or commit.purge_to is not None for commit, _ in group):
+                self._indexer.notice()
             erases = any(commit.purge_to is not None or commit.forget for commit, _ in group)
             if erases or self._unerased:
                 patience_ms = ERASE_PATIENCE_MS if erases else 0  # a backup must not hold up every other commit
@@ -240,14 +255,16 @@ class SqliteStore:
             for _, done in group:
                 if not done.done():
                     done.set_result(None)
+            await self._indexer.work()
 
     async def _wake_up(self) -> None:
         if self._queue:
             return
         self._wake.clear()
+        pauses = [ERASE_RETRY_S if self._unerased else None, self._indexer.pause_s]
         if not self._closing:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ERASE_RETRY_S if self._unerased else None):
+                async with asyncio.timeout(min((pause for pause in pauses if pause is not None), default=None)):
                     await self._wake.wait()
 
     async def _write_group(self, group: list[tuple[Commit, asyncio.Future[None]]]) -> None:
@@ -314,15 +331,16 @@ def _fill(data_dir: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _in_transaction(work: Callable[[sqlite3.Connection], None], connection: sqlite3.Connection) -> None:
+def _in_transaction(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        work(connection)
+        result = work(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return result
 
 
 def _truncate_wal(patience_ms: int, connection: sqlite3.Connection) -> bool:
