@@ -235,7 +235,7 @@ class Store(Protocol):
         """Read a page of the projection."""
 
     async def search(self, query: SearchQuery) -> SearchPage:
-        """Look for words in what was said; finds all that was committed before the call."""
+        """Look for words in what was said; finds all that was committed before the call, or says `is_incomplete`."""
 
     async def busy(self) -> list[StoredSession]:
         """Sessions with a turn that runs or waits."""

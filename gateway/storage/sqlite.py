@@ -153,7 +153,7 @@ class SqliteStore:
         return await self._read(partial(sqlite_directory.page, query))
 
     async def search(self, query: SearchQuery) -> SearchPage:
-        """Look for words in what was said; finds all that was committed before the call."""
+        """Look for words in what was said; finds all that was committed before the call, or says `is_incomplete`."""
         self._wake.set()
         is_complete = await self._indexer.caught_up()
         page = await self._read(partial(sqlite_search.search, query))

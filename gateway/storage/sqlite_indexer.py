@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from .base import StoreFault
 from .sqlite_indexing import Progress
 
 LAG_S = 0.5
@@ -23,11 +22,14 @@ log = structlog.get_logger(__name__)
 
 
 class _Search:
-    """One that waits: `newest` is the event that it wants to see, as soon as that is known."""
+    """One that waits: `newest` is the event that it wants to see, as soon as that is known.
+
+    `recent` is done when that can be found, False when it never will; `all` when everything can.
+    """
 
     def __init__(self) -> None:
         self.newest: int | None = None
-        self.tail: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.recent: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.all: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -61,26 +63,21 @@ class Indexer:
         except (sqlite3.Error, ValueError) as error:
             log.error("indexing_failed", error=str(error))
             self._due = time.monotonic() + RETRY_S
-            self._fail(str(error))
+            self._give_up()
             return
         is_done = progress.tail >= progress.newest and progress.is_complete
         self._due = None if is_done else time.monotonic()
-        self._tell(progress, is_done)
+        self._tell(progress)
 
     async def caught_up(self) -> bool:
-        """Wait until all that was committed so far can be found; False while something older cannot.
-
-        Raises:
-            StoreFault: the index cannot be written.
-        """
-        if self._is_closed:
-            raise StoreFault("the store is closed")
-        if self._due is None:
+        """Wait until all that was committed so far can be found; False while something cannot."""
+        if self._is_closed or self._due is None:
             return True
         search = _Search()
         self._searches.append(search)
         try:
-            await search.tail
+            if not await search.recent:
+                return False
             async with asyncio.timeout(PATIENCE_S):
                 await search.all
         except TimeoutError:
@@ -92,20 +89,19 @@ class Indexer:
     def close(self) -> None:
         """Let nobody wait any more."""
         self._is_closed = True
-        self._fail("the store is closed")
+        self._give_up()
 
-    def _tell(self, progress: Progress, is_done: bool) -> None:
+    def _tell(self, progress: Progress) -> None:
         for search in self._searches:
             if search.newest is None:
                 search.newest = progress.newest
-            if progress.tail >= search.newest and not search.tail.done():
-                search.tail.set_result(None)
-            if (progress.is_complete or is_done) and search.tail.done() and not search.all.done():
+            if progress.tail >= search.newest and not search.recent.done():
+                search.recent.set_result(True)
+            if progress.tail >= search.newest and progress.is_complete and not search.all.done():
                 search.all.set_result(None)
 
-    def _fail(self, reason: str) -> None:
+    def _give_up(self) -> None:
+        """The disk is full, or the store closes: those who wait get what can be found."""
         for search in self._searches:
-            for future in (search.tail, search.all):
-                if not future.done():
-                    future.set_exception(StoreFault(reason))
-                    future.exception()  # one of the two may have nobody who asks
+            if not search.recent.done():
+                search.recent.set_result(False)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from .words import SEARCHED, folded, spoken
 
 PART_DOCS = 8192
-_PART_MOST = 4 * PART_DOCS
+_PART_MOST = 2 * PART_DOCS
 _NEW_PARTS = 8  # at once: each change of the schema costs every reader some milliseconds
 _STEP_EVENTS = 512
 _STEP_BYTES = 512 * 1024
@@ -168,12 +168,11 @@ def _scopes(doc: _Doc) -> str:
 def _part_for(connection: sqlite3.Connection, session: int, docs: Sequence[_Doc]) -> int:
     """The part of a session's next docs, noted as their place: its last one unless that is overfull."""
     found = connection.execute(
-        "SELECT l.part FROM search_places l JOIN search_parts p ON p.part = l.part WHERE l.session = ?"
-        " AND (p.docs < ? OR EXISTS (SELECT 1 FROM search_progress WHERE backlog < backlog_to))"
-        " ORDER BY l.last DESC LIMIT 1",
-        (session, _PART_MOST),
+        "SELECT l.part, p.docs < ? OR EXISTS (SELECT 1 FROM search_progress WHERE backlog < backlog_to)"
+        " FROM search_places l JOIN search_parts p ON p.part = l.part WHERE l.session = ? ORDER BY l.last DESC LIMIT 1",
+        (_PART_MOST, session),
     ).fetchone()
-    part = found[0] if found is not None else _open_part(connection)
+    part = found[0] if found is not None and found[1] else _open_part(connection, session)
     connection.execute(
         "INSERT INTO search_places (session, part, first, last) VALUES (?, ?, ?, ?) ON CONFLICT (session, part)"
         " DO UPDATE SET first = MIN(first, excluded.first), last = MAX(last, excluded.last)",
@@ -182,10 +181,13 @@ def _part_for(connection: sqlite3.Connection, session: int, docs: Sequence[_Doc]
     return int(part)
 
 
-def _open_part(connection: sqlite3.Connection) -> int:
-    """The first part with room."""
-    room = "SELECT part FROM search_parts WHERE docs < ? AND rebuild_to IS NULL ORDER BY part LIMIT 1"
-    if (found := connection.execute(room, (PART_DOCS,)).fetchone()) is None:
+def _open_part(connection: sqlite3.Connection, session: int) -> int:
+    """The first part with room where the session never was: coming back, its range would hold what is elsewhere."""
+    room = (
+        "SELECT part FROM search_parts p WHERE docs < ? AND rebuild_to IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM search_places WHERE session = ? AND part = p.part) ORDER BY part LIMIT 1"
+    )
+    if (found := connection.execute(room, (PART_DOCS, session)).fetchone()) is None:
         (last,) = connection.execute("SELECT COALESCE(MAX(part), 0) FROM search_parts").fetchone()
         for part in range(last + 1, last + 1 + _NEW_PARTS):
             connection.execute(
@@ -193,5 +195,5 @@ def _open_part(connection: sqlite3.Connection) -> int:
                 " tokenize=\"unicode61 remove_diacritics 2 categories 'L* N* M* Co So'\")"
             )
             connection.execute("INSERT INTO search_parts (part, docs, newest) VALUES (?, 0, 0)", (part,))
-        found = connection.execute(room, (PART_DOCS,)).fetchone()
+        found = connection.execute(room, (PART_DOCS, session)).fetchone()
     return int(found[0])

@@ -28,6 +28,7 @@ _TOKEN = regex.compile(rf"{_ONE.pattern}|[[\p{{L}}\p{{N}}\p{{M}}\p{{Co}}]--[{_UN
 _ACCENTS = regex.compile(r"[[\p{Mn}&&\p{Script=Inherited}]--[\u3099\u309a]]|[\u0591-\u05bd\u05bf-\u05c7]", regex.V1)
 _PIECE = re.compile(r'"([^"]*)"?|([^\s"]+)')
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 _UNSEEN = regex.compile(r"[\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069]")
 
 
@@ -108,8 +109,8 @@ class Matcher:
         """The text around the first match on one line, about SNIPPET characters, never cut inside one."""
         place = self.first(text)
         begun = max(0, place - SNIPPET * _CODE_POINTS)
-        before = regex.findall(r"\X", _seen(text[begun:place]))
-        after = regex.findall(r"\X", _seen(text[place : place + SNIPPET * _CODE_POINTS]))
+        before = _graphemes(text[begun:place])
+        after = _graphemes(text[place : place + SNIPPET * _CODE_POINTS])
         lead = before[-_LEAD:] if begun or len(before) > _LEAD else before
         is_cut_before, room = begun > 0 or len(lead) < len(before), SNIPPET - len(lead)
         is_cut_after = len(after) > room or len(text) > place + SNIPPET * _CODE_POINTS
@@ -155,9 +156,13 @@ def _ascii_pattern(term: Term) -> str:
     return "[^a-z0-9]+".join(term.tokens) + ("[a-z0-9]*" if term.is_prefix else "")
 
 
-def _seen(text: str) -> str:
-    """Without what drives a terminal or turns the writing round; any white space is one space."""
-    return regex.sub(r"\s+", " ", _UNSEEN.sub(" ", _ANSI.sub("", text)))
+def _graphemes(text: str) -> list[str]:
+    """What people see as one character each; any white space is one space, nothing drives a terminal."""
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+    if text.isascii():
+        return list(_SPACE.sub(" ", text))
+    return regex.findall(r"\X", _SPACE.sub(" ", _UNSEEN.sub(" ", text)))
 
 
 def _to_word(text: str) -> str:
