@@ -73,7 +73,8 @@ class SqliteStore:
     def __init__(
         self, data_dir: Path, lock: int, writer: _Connection, readers: list[_Connection], last_session: int
     ) -> None:
-        self._data_dir, self._lock, self._writer, self._readers = data_dir, lock, writer, readers
+        self._data_dir, self._lock, self._writer = data_dir, lock, writer
+        self._searcher, *self._readers = readers  # a long search holds nobody up but other searches
         self._last_session = last_session
         self._next_reader = 0
         self._queue: deque[tuple[Commit, asyncio.Future[None]]] = deque()
@@ -99,7 +100,7 @@ class SqliteStore:
                 path.chmod(0o600)
                 last_session = await writer.run(_prepare)
                 read_only = f"{path.absolute().as_uri()}?mode=ro"
-                readers = [await _connect(read_only, uri=True) for _ in range(READERS)]
+                readers = [await _connect(read_only, uri=True) for _ in range(1 + READERS)]
             except BaseException:
                 await writer.close()
                 raise
@@ -156,7 +157,7 @@ class SqliteStore:
         """Look for words in what was said; finds all that was committed before the call, or says `is_incomplete`."""
         self._wake.set()
         is_complete = await self._indexer.caught_up()
-        page = await self._read(partial(sqlite_search.search, query))
+        page = await self._read(partial(sqlite_search.search, query), self._searcher)
         page.is_incomplete = not is_complete
         return page
 
@@ -220,7 +221,7 @@ class SqliteStore:
         self._wake.set()
         await self._task
         self._indexer.close()
-        for connection in (*self._readers, self._writer):
+        for connection in (*self._readers, self._searcher, self._writer):
             await connection.close()
         os.close(self._lock)
 
@@ -231,9 +232,9 @@ class SqliteStore:
     async def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, work: Callable[[sqlite3.Connection], T], reader: _Connection | None = None) -> T:
         try:
-            return await self._reader().run(work)
+            return await (reader or self._reader()).run(work)
         except (sqlite3.Error, ValueError, OverflowError) as error:  # also: closed, a number beyond 64 bits
             raise StoreFault(str(error)) from error
 

@@ -7,7 +7,6 @@ with some patience, then says so.
 """
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 
@@ -60,7 +59,7 @@ class Indexer:
             return
         try:
             progress = await self._step()
-        except (sqlite3.Error, ValueError) as error:
+        except Exception as error:  # commits go on, whatever is wrong with the index
             log.error("indexing_failed", error=str(error))
             self._due = time.monotonic() + RETRY_S
             self._give_up()

@@ -26,6 +26,8 @@ _SCOPED = ("tenant", "user", "agent", "channel")
 
 def search(query: SearchQuery, connection: sqlite3.Connection) -> SearchPage:
     """Read one page, from one snapshot."""
+    if not all(query.sessions.columns.values()):
+        return SearchPage([], before=None)
     connection.execute("BEGIN")
     try:
         with closing(_places(connection, _expression(query), query.before)) as places:

@@ -19,6 +19,7 @@ SEARCHED = ("message.user", "message.assistant", "message.system", "tool.call", 
 SHORTEST_PREFIX = 3
 SNIPPET = 160
 _LEAD = 50
+_DEEPEST = 64
 _LONGEST_LOOK = 256 * 1024  # characters in which the place of a match is looked for
 _CODE_POINTS = 4  # for each character of a snippet: people see any number as one
 
@@ -69,8 +70,11 @@ def folded(text: str) -> str:
 
 
 def spoken(body: bytes) -> tuple[str, str]:
-    """What an event says to somebody who searches, and when it was."""
-    event = msgspec.json.decode(body, type=_Spoken)
+    """What an event says to somebody who searches, and when it was; nothing if it cannot be read."""
+    try:
+        event = msgspec.json.decode(body, type=_Spoken)
+    except (msgspec.DecodeError, RecursionError):
+        return "", ""
     parts = (event.content, event.name, *map(_flat, (event.input, event.output)), event.error or "")
     return " ".join(part for part in parts if part), event.at
 
@@ -120,17 +124,17 @@ class Matcher:
         return start + end
 
 
-def _flat(value: Any) -> str:
-    """The words of a JSON value, on one line."""
+def _flat(value: Any, depth: int = 0) -> str:
+    """The words of a JSON value, on one line, as deep as anybody looks."""
+    if value is None or depth > _DEEPEST:
+        return ""
     match value:
-        case None:
-            return ""
         case str():
             return value
         case dict():
-            return ", ".join(f"{name}: {_flat(inside)}" for name, inside in value.items())
+            return ", ".join(f"{name}: {_flat(inside, depth + 1)}" for name, inside in value.items())
         case list():
-            return ", ".join(map(_flat, value))
+            return ", ".join(_flat(inside, depth + 1) for inside in value)
         case bool():
             return str(value).lower()
         case _:

@@ -122,6 +122,8 @@ async def test_filters(client: RawClient, clock: FakeClock) -> None:
         ({"channel": "web"}, "a"),
         ({"channel": ["web", "api"]}, "abc"),
         ({"channel": []}, ""),
+        ({name: ["echo", *(f"n{n}" for n in range(99))] for name in ("agent", "model")}, "abc"),
+        ({"user": [f"n{n}" for n in range(100)], "channel": [f"n{n}" for n in range(100)]}, ""),
         ({"label": {"team": "red"}}, "a"),
         ({"pinned": True}, "b"),
         ({"user": "bob"}, "b"),

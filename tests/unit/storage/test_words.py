@@ -113,6 +113,12 @@ def test_any_text_has_a_snippet(text: str, query: str) -> None:
     assert len(snippet) <= SNIPPET * 8
 
 
+@pytest.mark.parametrize("depth", [70, 900, 5000])
+def test_what_is_too_deep(depth: int) -> None:
+    """It says what can be reached; no depth is a failure."""
+    assert "inside" not in spoken(b'{"output":' + b"[" * depth + b'"inside"' + b"]" * depth + b"}")[0]
+
+
 def test_what_tools_say() -> None:
     """Names and values of their JSON, as people would write them."""
     body = (
