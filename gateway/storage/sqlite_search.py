@@ -18,7 +18,7 @@ from .sqlite_directory import conditions
 from .sqlite_indexing import scope
 from .words import Matcher, Term, spoken
 
-LOOKED_AT = 20_000
+LOOKED_AT = 10_000
 """Places in the index that one search looks at before it answers with what it has found."""
 _BATCH = 512
 _SCOPED = ("tenant", "user", "agent", "channel")
