@@ -40,6 +40,7 @@ from .sessions.lanes import Lanes
 from .sessions.recovery import recover
 from .sessions.retiming import Retiming
 from .sessions.rules import Rules
+from .sessions.search import Search
 from .sessions.state import SessionState
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
@@ -190,6 +191,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         clock=clock,
         output_bytes=settings.limits.output_bytes,
     )
+    directory = Directory(store, gateway.roster)
     rules = Rules(store, gateway.roster, settings.policy)
     await rules.load()
     watching = Watching(store, gateway.summary)
@@ -224,7 +226,8 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         turns=turns,
         following=Following(hub, lanes, transcript, turns),
         watching=watching,
-        directory=Directory(store, gateway.roster),
+        directory=directory,
+        search=Search(store, directory),
         admission=Admission(store),
         idempotency=Idempotency(store, clock),
         instance=gateway,

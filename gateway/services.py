@@ -27,6 +27,7 @@ from .sessions.journal import Journal
 from .sessions.lanes import Lane, Lanes
 from .sessions.retiming import Retiming
 from .sessions.rules import Rules
+from .sessions.search import Search
 from .sessions.state import SessionState
 from .sessions.summary import summary
 from .sessions.transcript import Transcript
@@ -123,6 +124,7 @@ class Services:
     following: Following
     watching: Watching
     directory: Directory
+    search: Search
     admission: Admission
     idempotency: Idempotency
     instance: Instance

@@ -9,7 +9,7 @@ from . import errors
 from .descriptors import Method
 from .events import EventType, LoggedEvent
 from .lifecycle import Keys
-from .types import Key, MaxBytes, Params, Part, Policy, Seq, Session, Source, State, Usage, Wire
+from .types import Instant, Key, MaxBytes, Params, Part, Policy, Seq, Session, Source, State, Usage, Wire
 
 Words = str | Annotated[list[str], Meta(max_length=100)]
 
@@ -77,6 +77,59 @@ class ListResult(Wire, kw_only=True):
     next_cursor: str | None = None
     total: int
     total_is_lower_bound: bool = False
+
+
+class SearchParams(Params, kw_only=True):
+    """What to look for, in which sessions; archived and ended ones are searched too."""
+
+    query: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=200,
+            description=(
+                'All words must be there, in any case, with or without accents; `"in quotes"` they follow each'
+                " other; `begin*` stands for every word that begins so (3 characters or more). At most 20 words and"
+                " phrases. Every other character only separates words; without any word nothing matches."
+            ),
+        ),
+    ]
+    filter: Filter | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(description="`nextCursor` of the page before.")] | UnsetType = UNSET
+
+
+class Match(Wire, kw_only=True):
+    """An event that holds all the words."""
+
+    key: Key
+    seq: Seq
+    type: Annotated[
+        Literal["message.user", "message.assistant", "message.system", "tool.call", "tool.result"],
+        Meta(description="Of a tool call its name and input are searched, of its result output and error."),
+    ]
+    snippet: Annotated[
+        str,
+        Meta(
+            description=(
+                "The text around the first match: one line of plain text without any markup, about 160 characters,"
+                " `…` where it was cut."
+            )
+        ),
+    ]
+    at: Instant
+
+
+class SearchResult(Wire, kw_only=True):
+    """A page of matches, the newest first; with `nextCursor` there may be more, even if the page is not full."""
+
+    matches: list[Match]
+    next_cursor: Annotated[
+        str | None, Meta(description="A search that looks at very much answers in time with what it has found.")
+    ] = None
+    incomplete: Annotated[
+        bool, Meta(description="True while older messages are still being indexed and cannot be found yet.")
+    ] = False
 
 
 class StatusParams(Params, kw_only=True):
@@ -166,6 +219,13 @@ LIST = Method(
     summary="List sessions, page by page.",
     errors=(errors.InvalidCursor, errors.StoreUnavailable),
 )
+SEARCH = Method(
+    name="session.search",
+    params=SearchParams,
+    result=SearchResult,
+    summary="Search all that was said, by people, agents and tools.",
+    errors=(errors.InvalidCursor, errors.StoreUnavailable),
+)
 STATUS = Method(
     name="session.status",
     params=StatusParams,
@@ -190,4 +250,4 @@ EXPORT = Method(
         errors.InvalidCursor,
     ),
 )
-METHODS = (LIST, STATUS, HISTORY, EXPORT)
+METHODS = (LIST, SEARCH, STATUS, HISTORY, EXPORT)

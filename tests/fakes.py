@@ -15,6 +15,9 @@ from gateway.storage.base import (
     EventQuery,
     EventRow,
     Retimed,
+    SearchHit,
+    SearchPage,
+    SearchQuery,
     SessionPage,
     SessionQuery,
     SessionRow,
@@ -23,6 +26,7 @@ from gateway.storage.base import (
     StoreFault,
 )
 from gateway.storage.matching import is_asked_for, is_hidden, may_be_newest
+from gateway.storage.words import SEARCHED, Matcher, spoken
 
 BEGINNING_MS = 1_795_167_000_123  # 2026-11-20T09:30:00.123Z
 
@@ -91,6 +95,7 @@ class MemoryStore:
         self._details: dict[int, bytes] = {}
         self._events: dict[int, dict[int, EventRow]] = {}
         self._seqs: dict[int, set[int]] = {}
+        self._order: list[tuple[int, int]] = []
         self._chunks: dict[int, list[bytes]] = {}
         self._answers: dict[bytes, tuple[StoredAnswer, int, bool]] = {}
         self._notes: dict[tuple[str, str], bytes] = {}
@@ -160,6 +165,20 @@ class MemoryStore:
         mine = [row for row in self._rows.values() if (row.tenant, row.user) == (tenant, user)]
         ids = sorted((row.id for row in mine if may_be_newest(row)), reverse=True)
         return [self._stored(id) for id in ids[:limit]]
+
+    async def search(self, query: SearchQuery) -> SearchPage:
+        await self._answer()
+        matcher, found = Matcher(query.terms), list[tuple[int, SearchHit]]()
+        for place, (id, seq) in reversed(list(enumerate(self._order[: query.before]))):
+            row, event = self._rows.get(id), self._events[id].get(seq)
+            if row is None or event is None or event.type not in SEARCHED or row.deleted_at is not None:
+                continue
+            text, at = spoken(event.body)
+            if matcher.matches(text) and self._is_asked_for(row, query.sessions):
+                hit = SearchHit(key=row.key, seq=seq, type=event.type, snippet=matcher.snippet(text), at=at)
+                found.append((place, hit))
+        page = found[: query.limit]
+        return SearchPage([hit for _, hit in page], page[-1][0] if len(found) > len(page) else None)
 
     async def busy(self) -> list[StoredSession]:
         await self._answer()
@@ -262,6 +281,7 @@ class MemoryStore:
             self._chunks.pop(id, None)
         log |= {event.seq: event for event in commit.events}
         self._seqs.setdefault(id, set()).update(seqs)
+        self._order += [(id, seq) for seq in seqs]
         self._chunks.setdefault(id, []).extend(commit.chunks)
         if commit.row is not None:
             self._rows[id] = commit.row

@@ -1,4 +1,4 @@
-"""`gateway sessions`: list, show, export, import."""
+"""`gateway sessions`: list, search, show, export, import."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -13,6 +13,7 @@ from .options import Caller, calls_gateway
 from .output import as_json, clean, is_terminal, one_line, print_fields, print_json, print_table, styled
 
 _HEADER = ["KEY", "STATE", "AGENT", "MESSAGES", "ACTIVE", "TITLE"]
+_MATCH_HEADER = ["KEY", "SEQ", "TYPE", "AT", "TEXT"]
 _PAGE = 200
 _SHOWN = {
     "key": "key",
@@ -37,7 +38,7 @@ _SHOWN = {
 
 @click.group()
 def command() -> None:
-    """List, show, export and import sessions."""
+    """List, search, show, export and import sessions."""
 
 
 @command.command("list")
@@ -80,13 +81,32 @@ def list_(
 
 
 @command.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="For people or scripts.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="At most so many.")
+@calls_gateway
+def search(caller: Caller, words: tuple[str, ...], output: str, limit: int) -> None:
+    """Find messages and tool calls that hold all WORDS, the newest first."""
+    found = asyncio.run(_call(caller, "session.search", {"query": " ".join(words), "limit": limit}))
+    matches = found["matches"]
+    if output == "json":
+        print_json(matches)
+        return
+    print_table(_MATCH_HEADER, [[m["key"], str(m["seq"]), m["type"], m["at"], m["snippet"]] for m in matches])
+    if not matches:
+        caller.talk("Nothing found.")
+    if found.get("incomplete"):
+        caller.talk("Older messages are still being indexed.")
+
+
+@command.command()
 @click.argument("key")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="For people or scripts.")
 @click.option("--messages", type=click.IntRange(0, 200), default=6, show_default=True, help="How many of the newest.")
 @calls_gateway
 def show(caller: Caller, key: str, output: str, messages: int) -> None:
     """Show a session and its newest messages."""
-    status = asyncio.run(_status(caller, key, messages))
+    status = asyncio.run(_call(caller, "session.status", {"key": key, "messages": messages}))
     if output == "json":
         print_json(status)
         return
@@ -101,10 +121,10 @@ command.add_command(export.command)
 command.add_command(import_.command)
 
 
-async def _status(caller: Caller, key: str, messages: int) -> dict[str, Any]:
+async def _call(caller: Caller, method: str, params: dict[str, Any]) -> dict[str, Any]:
     async with caller.connect() as gateway:
-        status: dict[str, Any] = await gateway.call("session.status", {"key": key, "messages": messages})
-        return status
+        result: dict[str, Any] = await gateway.call(method, params)
+        return result
 
 
 async def _list(caller: Caller, output: str, params: dict[str, Any], most: int | None) -> None:

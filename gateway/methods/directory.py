@@ -1,5 +1,6 @@
 """Finding sessions and reading what is in them."""
 
+import msgspec
 from msgspec import UNSET, Raw
 
 from gateway.rpc.handlers import bind
@@ -23,6 +24,16 @@ async def list_sessions(call: Call, params: wire.ListParams) -> wire.ListResult:
         next_cursor=found.next_cursor,
         total=found.total,
         total_is_lower_bound=found.total_is_lower_bound,
+    )
+
+
+async def search(call: Call, params: wire.SearchParams) -> wire.SearchResult:
+    """One page of what was said, of what the caller may see."""
+    matches = await call.services.search.search(params, call.visibility)
+    return wire.SearchResult(
+        matches=[wire.Match(**msgspec.structs.asdict(hit)) for hit in matches.hits],
+        next_cursor=matches.next_cursor,
+        incomplete=matches.is_incomplete,
     )
 
 
@@ -97,6 +108,7 @@ async def _newest_messages(call: Call, state: SessionState, count: int) -> list[
 
 HANDLERS = (
     bind(wire.LIST, list_sessions),
+    bind(wire.SEARCH, search),
     bind(wire.STATUS, status),
     bind(wire.HISTORY, history),
     bind(wire.EXPORT, export),

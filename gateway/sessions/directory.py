@@ -63,28 +63,29 @@ class Directory:
             InvalidCursor: the cursor is not one of this question's.
             StoreUnavailable: it could not be read.
         """
-        query = self._query(params, seen)
-        question = _fingerprint(params, seen)
+        query = self.query(params, seen)
+        question = fingerprint(params, seen)
         if params.cursor is not UNSET:
-            query.after = _open_cursor(params.cursor, question, 3 if query.by == "default" else 2)
+            query.after = open_cursor(params.cursor, question, 3 if query.by == "default" else 2)
         try:
             page = await self._store.sessions(query)
         except StoreFault as error:
             raise StoreUnavailable from error
         return Found(
             sessions=[states.decode(stored.state, stored.details) for stored in page.sessions],
-            next_cursor=_make_cursor(question, page.last) if page.last is not None else None,
+            next_cursor=make_cursor(question, page.last) if page.last is not None else None,
             total=min(page.total, COUNT_LIMIT),
             total_is_lower_bound=page.total > COUNT_LIMIT,
         )
 
     def view(self, params: ViewParams, seen: Visibility) -> SessionQuery:
         """Which sessions the params ask for; two that ask for the same are equal, whatever their order and limit."""
-        query = self._query(params, seen)
+        query = self.query(params, seen)
         query.by, query.descending, query.limit = "default", True, 0
         return query
 
-    def _query(self, params: ViewParams, seen: Visibility) -> SessionQuery:
+    def query(self, params: ViewParams, seen: Visibility) -> SessionQuery:
+        """The question in the store's words, from the first page on."""
         asked = params.filter if params.filter is not UNSET else Filter()
         columns: dict[str, Sequence[Any]] = {
             column: _values(value) for name, column in _COLUMNS.items() if (value := getattr(asked, name)) is not UNSET
@@ -117,18 +118,24 @@ def _values(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else (value,)
 
 
-def _fingerprint(params: ListParams, seen: Visibility) -> str:
+def fingerprint(params: ListParams, seen: Visibility) -> str:
     """Names the question a cursor belongs to: all but the page's place and size."""
     question = (params.view, params.filter, params.search, params.sort, params.include_empty, seen)
     encoded = msgspec.json.encode([part for part in question if part is not UNSET], order="deterministic")
     return hashlib.blake2b(encoded, digest_size=9).hexdigest()
 
 
-def _make_cursor(question: str, last: Sequence[Any]) -> str:
+def make_cursor(question: str, last: Sequence[Any]) -> str:
+    """Pack where a page ended."""
     return base64.urlsafe_b64encode(msgspec.json.encode(_Cursor(question, list(last)))).decode().rstrip("=")
 
 
-def _open_cursor(cursor: str, question: str, length: int) -> list[Any]:
+def open_cursor(cursor: str, question: str, length: int) -> list[Any]:
+    """Where the page before ended, as `length` values.
+
+    Raises:
+        InvalidCursor: `make_cursor` did not make it for this question.
+    """
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         opened = msgspec.json.decode(raw, type=_Cursor)

@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from .words import Term
+
 
 class StoreFault(Exception):
     """The store could not do it; nothing was changed."""
@@ -191,6 +193,40 @@ class SessionPage(Struct):
 COUNT_LIMIT = 10_000
 
 
+class SearchQuery(Struct, kw_only=True):
+    """Messages and tool calls that hold all terms, of the sessions that `sessions` asks for, newest first.
+
+    `before` is where a page before ended. Order, place and limit of `sessions`
+    mean nothing here.
+    """
+
+    terms: Sequence[Term]
+    sessions: SessionQuery
+    before: int | None = None
+    limit: int
+
+
+class SearchHit(Struct, kw_only=True):
+    """An event that was found, with the text around the first match."""
+
+    key: str
+    seq: int
+    type: str
+    snippet: str
+    at: str
+
+
+class SearchPage(Struct):
+    """What was found, and where to go on: there may be more even where the page is not full.
+
+    `is_incomplete` while older messages are still on their way into the index.
+    """
+
+    hits: list[SearchHit]
+    before: int | None
+    is_incomplete: bool = False
+
+
 class Store(Protocol):
     """Everything durable. Errors are StoreFault; a commit that raised changed nothing."""
 
@@ -214,6 +250,9 @@ class Store(Protocol):
 
     async def empty(self, tenant: str, user: str, limit: int) -> list[StoredSession]:
         """A user's newest sessions that could be the one empty session that lists show, the newest first."""
+
+    async def search(self, query: SearchQuery) -> SearchPage:
+        """Look for words in what was said; finds all that was committed before the call, or says `is_incomplete`."""
 
     async def busy(self) -> list[StoredSession]:
         """Sessions with a turn that runs or waits."""

@@ -21,13 +21,15 @@ from typing import Any, TypeVar
 import aiosqlite
 import structlog
 
-from . import sqlite_directory, sqlite_writes
+from . import sqlite_directory, sqlite_indexing, sqlite_search, sqlite_writes
 from .base import (
     Commit,
     EventPage,
     EventQuery,
     EventRow,
     Retimed,
+    SearchPage,
+    SearchQuery,
     SessionPage,
     SessionQuery,
     StoredAnswer,
@@ -35,6 +37,7 @@ from .base import (
     StoreFault,
     StoreRefused,
 )
+from .sqlite_indexer import Indexer
 
 GROUP = 128
 READERS = 2
@@ -72,13 +75,15 @@ class SqliteStore:
     def __init__(
         self, data_dir: Path, lock: int, writer: _Connection, readers: list[_Connection], last_session: int
     ) -> None:
-        self._data_dir, self._lock, self._writer, self._readers = data_dir, lock, writer, readers
+        self._data_dir, self._lock, self._writer = data_dir, lock, writer
+        self._searcher, *self._readers = readers  # a long search holds nobody up but other searches
         self._last_session = last_session
         self._next_reader = 0
         self._queue: deque[tuple[Commit, asyncio.Future[None]]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._unerased = False
+        self._indexer = Indexer(lambda: self._writer.run(partial(_in_transaction, sqlite_indexing.step)))
         self._task = asyncio.create_task(self._write(), name="store-writer")
 
     @classmethod
@@ -97,7 +102,7 @@ class SqliteStore:
                 path.chmod(0o600)
                 last_session = await writer.run(_prepare)
                 read_only = f"{path.absolute().as_uri()}?mode=ro"
-                readers = [await _connect(read_only, uri=True) for _ in range(READERS)]
+                readers = [await _connect(read_only, uri=True) for _ in range(1 + READERS)]
             except BaseException:
                 await writer.close()
                 raise
@@ -159,6 +164,14 @@ class SqliteStore:
             (tenant, user, limit),
         )
         return [StoredSession(*row) for row in rows]
+
+    async def search(self, query: SearchQuery) -> SearchPage:
+        """Look for words in what was said; finds all that was committed before the call, or says `is_incomplete`."""
+        self._wake.set()
+        is_complete = await self._indexer.caught_up()
+        page = await self._read(partial(sqlite_search.search, query), self._searcher)
+        page.is_incomplete = not is_complete
+        return page
 
     async def busy(self) -> list[StoredSession]:
         """Sessions with a turn that runs or waits."""
@@ -266,7 +279,8 @@ class SqliteStore:
         self._closing = True
         self._wake.set()
         await self._task
-        for connection in (*self._readers, self._writer):
+        self._indexer.close()
+        for connection in (*self._readers, self._searcher, self._writer):
             await connection.close()
         os.close(self._lock)
 
@@ -277,9 +291,9 @@ class SqliteStore:
     async def _rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, work: Callable[[sqlite3.Connection], T], reader: _Connection | None = None) -> T:
         try:
-            return await self._reader().run(work)
+            return await (reader or self._reader()).run(work)
         except (sqlite3.Error, ValueError, OverflowError) as error:  # also: closed, a number beyond 64 bits
             raise StoreFault(str(error)) from error
 
@@ -299,6 +313,8 @@ class SqliteStore:
                 await self._write_group(group)
             elif self._closing:
                 return
+            if any(commit.events or commit.purge_to is not None for commit, _ in group):
+                self._indexer.notice()
             erases = any(commit.purge_to is not None or commit.forget for commit, _ in group)
             if erases or self._unerased:
                 patience_ms = ERASE_PATIENCE_MS if erases else 0  # a backup must not hold up every other commit
@@ -306,14 +322,16 @@ class SqliteStore:
             for _, done in group:
                 if not done.done():
                     done.set_result(None)
+            await self._indexer.work()
 
     async def _wake_up(self) -> None:
         if self._queue:
             return
         self._wake.clear()
+        pauses = [ERASE_RETRY_S if self._unerased else None, self._indexer.pause_s]
         if not self._closing:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ERASE_RETRY_S if self._unerased else None):
+                async with asyncio.timeout(min((pause for pause in pauses if pause is not None), default=None)):
                     await self._wake.wait()
 
     async def _write_group(self, group: list[tuple[Commit, asyncio.Future[None]]]) -> None:
@@ -380,15 +398,16 @@ def _fill(data_dir: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _in_transaction(work: Callable[[sqlite3.Connection], None], connection: sqlite3.Connection) -> None:
+def _in_transaction(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        work(connection)
+        result = work(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return result
 
 
 def _truncate_wal(patience_ms: int, connection: sqlite3.Connection) -> bool:

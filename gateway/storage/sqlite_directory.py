@@ -33,7 +33,7 @@ def page(query: SessionQuery, connection: sqlite3.Connection) -> SessionPage:
     """Read one page and count what matches, both from one snapshot."""
     connection.create_function("fold", 1, _fold, deterministic=True)
     connection.create_function("matches", 2, matches, deterministic=True)
-    where, values = _where(query)
+    where, values = conditions(query)
     order = (*_ORDER[query.by], "s.id")
     direction = "DESC" if query.descending else "ASC"
     after, after_values = _after(order, query)
@@ -53,7 +53,8 @@ def page(query: SessionQuery, connection: sqlite3.Connection) -> SessionPage:
     return SessionPage([StoredSession(row[0], row[1]) for row in rows[: query.limit]], last, total)
 
 
-def _where(query: SessionQuery) -> tuple[str, list[Any]]:
+def conditions(query: SessionQuery) -> tuple[str, list[Any]]:
+    """Which sessions, of `sessions s` with their words `texts t`."""
     clauses, values = ["s.deleted_at IS NULL"], list[Any]()
 
     def add(clause: str, *parameters: Any) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import asdict, fields
 
+from . import sqlite_indexing
 from .base import Answer, Commit, Retimed, SessionRow
 
 _COLUMNS = [field.name for field in fields(SessionRow)]
@@ -97,6 +98,7 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 
 def _apply(connection: sqlite3.Connection, commit: Commit) -> None:
     if commit.purge_to is not None:
+        sqlite_indexing.erase(connection, commit.session, commit.purge_to)
         connection.execute(_ERASE_EVENTS, (commit.session, commit.purge_to))
     if commit.forget:
         connection.executemany(_ERASE_KIND, [(commit.session, kind) for kind in _WORDS])

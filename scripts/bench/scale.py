@@ -18,6 +18,7 @@ class Scale(NamedTuple):
     messages_a_client: int
     sessions: int
     pages: int
+    said: tuple[int, ...]
     timers: int
 
 
@@ -34,6 +35,7 @@ FULL = Scale(
     messages_a_client=15,
     sessions=10_000,
     pages=60,
+    said=(100_000, 1_000_000),
     timers=1_000_000,
 )
 QUICK = FULL._replace(
@@ -47,5 +49,6 @@ QUICK = FULL._replace(
     messages_a_client=5,
     sessions=1000,
     pages=20,
+    said=(10_000,),
     timers=100_000,
 )

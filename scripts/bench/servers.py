@@ -5,7 +5,7 @@ import json
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,14 @@ async def serving(kind: str, **options: Any) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def gateway(settings: str) -> AsyncIterator[tuple[Server, Path]]:
-    """A gateway on a new store, with this TOML beside the defaults; gives the store's file too."""
+async def gateway(
+    settings: str, fill: Callable[[Path], Awaitable[None]] | None = None
+) -> AsyncIterator[tuple[Server, Path]]:
+    """A gateway on a store that is new or filled before, with this TOML beside the defaults; gives its file too."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=DISK) as name:
         config = Path(name) / "gateway.toml"
         config.write_text(f'[server]\nport = 0\ndata_dir = "{name}/data"\n{settings}')
+        if fill is not None:
+            await fill(Path(name) / "data")
         async with serving("gateway", config=str(config)) as server:
             yield server, Path(name) / "data" / "gateway.db"

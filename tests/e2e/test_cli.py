@@ -135,6 +135,17 @@ def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
         assert {line.split()[-1] for line in found.stdout.splitlines()[1:]} == {"22", *map(str, range(220, 230))}
 
 
+def test_what_was_said_is_found(shell: Shell) -> None:
+    """For people in a table, for scripts as JSON; nothing found is no failure."""
+    shell.say("found", "a xylophone\nin \x1b]0;evil\x07 Lisbon")
+    table = shell("sessions", "search", "LISBON", "xylo*").stdout.splitlines()
+    assert [line.split()[:3:2] for line in table] == [["KEY", "TYPE"], ["found", "message.assistant"],
+                                                      ["found", "message.user"]]  # fmt: skip
+    assert table[1].endswith("a xylophone in ]0;evil Lisbon")
+    assert len(shell.json("sessions", "search", "xylophone", "-o", "json", "--limit", "1")) == 1
+    assert shell("sessions", "search", "xylophone", "nowhere").stderr == "Nothing found.\n"
+
+
 def test_a_session_is_shown(shell: Shell) -> None:
     """For people, with what was said last; for scripts, all of it."""
     shell.say("shown", "first\nsecond \x1b]0;evil\x07")

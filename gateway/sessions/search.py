@@ -1,0 +1,63 @@
+"""Finding what was said: words to terms, pages to cursors. The words are compared in `storage.words`."""
+
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from gateway.storage import words
+from gateway.storage.base import SearchHit, SearchQuery, Store, StoreFault
+from rpc_schema.directory import ListParams, SearchParams
+from rpc_schema.errors import InvalidCursor, InvalidParams, StoreUnavailable
+
+from .directory import Directory, Visibility, fingerprint, make_cursor, open_cursor
+
+MOST_TERMS = 20
+
+
+class Matches(Struct, frozen=True):
+    """A page of matches; `is_incomplete` while older messages cannot be found yet."""
+
+    hits: list[SearchHit]
+    next_cursor: str | None
+    is_incomplete: bool
+
+
+class Search:
+    """Looks through all that was said in the sessions that a caller may see."""
+
+    def __init__(self, store: Store, directory: Directory) -> None:
+        self._store, self._directory = store, directory
+
+    async def search(self, params: SearchParams, seen: Visibility) -> Matches:
+        """One page, newest first.
+
+        Raises:
+            InvalidParams: too many words.
+            InvalidCursor: the cursor is not one of this question's.
+            StoreUnavailable: it could not be read.
+        """
+        terms = words.parse(params.query)
+        if len(terms) > MOST_TERMS:
+            raise InvalidParams(path="$.query", reason=f"at most {MOST_TERMS} words and phrases")
+        asked = ListParams(
+            view="all", filter=params.filter, search=params.query, limit=params.limit, include_empty=True
+        )
+        question = fingerprint(asked, seen)
+        before = _place(params.cursor, question) if params.cursor is not UNSET else None
+        if not terms:
+            return Matches([], None, False)
+        sessions = replace(self._directory.query(asked, seen), search=None, search_agents=())
+        try:
+            page = await self._store.search(
+                SearchQuery(terms=terms, sessions=sessions, before=before, limit=params.limit)
+            )
+        except StoreFault as error:
+            raise StoreUnavailable from error
+        cursor = make_cursor(question, [page.before]) if page.before is not None else None
+        return Matches(page.hits, cursor, page.is_incomplete)
+
+
+def _place(cursor: str, question: str) -> int:
+    (place,) = open_cursor(cursor, question, 1)
+    if not isinstance(place, int):
+        raise InvalidCursor(reason="it is not a cursor of this gateway")
+    return place
