@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +15,7 @@ from rpc_schema.system import Limits
 
 from . import logs
 from .agents.roster import Roster
+from .auth.tokens import Tokens
 from .clock import Clock, SystemClock
 from .config import ConfigError
 from .demo import seed
@@ -25,8 +26,9 @@ from .methods.system import openrpc
 from .rpc.dispatcher import Dispatcher
 from .server.http import JSON, TEXT, Http, Page
 from .server.listener import Listener
+from .server.origins import is_loopback
 from .server.outbox import text_frame
-from .services import Call, Services, Status
+from .services import Call, Peer, Services, Status
 from .sessions import policy
 from .sessions.admission import Admission
 from .sessions.broadcast import Broadcast, Following
@@ -82,6 +84,10 @@ class Gateway:
         """How many there are of each state."""
         return self.census.counts()
 
+    def peers(self) -> Iterable[Peer]:
+        """The open connections, oldest first."""
+        return self.listener.connections
+
     def policy_of(self, state: SessionState) -> policy.Effective:
         """What a session lives by; sessions without rules of their own share their agent's."""
         if state.details.policy or state.clamped:
@@ -102,6 +108,7 @@ class Gateway:
         await self.roster.replace(settings.agents)
         self.policy_settings = settings.policy
         self._policy_by_agent.clear()
+        self.listener.review()
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, tell everybody, let running turns finish."""
@@ -145,6 +152,27 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     log.info("gateway_stopped", instance=gateway.id)
 
 
+@asynccontextmanager
+async def stored_tokens(settings: Settings) -> AsyncIterator[Tokens]:
+    """The tokens of a gateway that does not run.
+
+    Raises:
+        StartError: its store cannot be had; it may run after all.
+    """
+    try:
+        store = await SqliteStore.open(Path(settings.server.data_dir))
+    except StoreRefused as error:
+        raise StartError(str(error)) from error
+    try:
+        tokens = Tokens(store, SystemClock(), is_required=settings.auth.required)
+        await tokens.load()
+        yield tokens
+    except (StoreFault, StoreUnavailable) as error:
+        raise StartError(f"The store in {settings.server.data_dir} cannot be used: {error}") from error
+    finally:
+        await store.close()
+
+
 async def serve(
     settings: Settings, *, reload: Callable[[], Settings], announce: Callable[[str], None], demo: bool = False
 ) -> int:
@@ -164,7 +192,9 @@ async def serve(
         reloads = asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, reloads.set)
         reloading = asyncio.create_task(_reload_when(reloads, gateway, reload))
-        if demo:
+        if demo and gateway.services.tokens.is_on:
+            log.warning("demo_skipped", reason="authentication is on")
+        elif demo:
             await seed(f"ws://{gateway.authority}/rpc")
         announce(f"gateway ready ws://{gateway.authority}/rpc http://{gateway.authority}/")
         await stop.wait()
@@ -194,6 +224,9 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
     )
     journal = Journal(store, clock, gateway.policy_of, followers=(Broadcast(hub), gateway.census, turns))
     turns.write_with(journal)
+    tokens = Tokens(store, clock, is_required=settings.auth.required)
+    await tokens.load()
+    _check_host(settings.server.host, tokens)
     gateway.turns = await stack.enter_async_context(turns)
     gateway.services = Services(
         clock=clock,
@@ -210,22 +243,38 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Cloc
         directory=Directory(store, gateway.roster),
         admission=Admission(store),
         idempotency=Idempotency(store, clock),
+        tokens=tokens,
         instance=gateway,
         new_session_id=store.next_session_id,
         expiring=store.expiring,
     )
     gateway.census.begin(await store.counts())
     await recover(store, lanes, journal, turns, clock)
-    pruning = asyncio.create_task(_prune(store, clock), name="prune answers")
+    pruning = asyncio.create_task(_prune(store, tokens, clock), name="prune answers")
+    stack.push_async_callback(_save_uses, tokens)
     stack.callback(pruning.cancel)
+
+
+def _check_host(host: str, tokens: Tokens) -> None:
+    """While callers need to show nothing, whoever reaches the port is the admin."""
+    if not is_loopback(host.lower()) and not tokens.is_on:
+        raise StartError(
+            f"server.host is {host}, but no token was ever made, and without one the gateway listens on loopback only"
+            " (127.0.0.0/8, ::1 or localhost). Make one: gateway token create --user you --role admin."
+            " Or set required = true under [auth]."
+        )
 
 
 async def _listen(gateway: Gateway, settings: Settings, store: Store, stack: AsyncExitStack) -> None:
     """Open the port, last of all."""
     server = settings.server
     dispatcher: Dispatcher[Call] = Dispatcher(handlers(), response_bytes=settings.limits.max_response_bytes)
-    http = Http(_pages(gateway, store), allowed_origins=server.allowed_origins, public_hosts=server.public_hosts)
+    tokens = gateway.services.tokens
+    http = Http(
+        _pages(gateway, store), tokens, allowed_origins=server.allowed_origins, public_hosts=server.public_hosts
+    )
     gateway.listener = Listener(gateway.services, dispatcher, http)
+    tokens.tell(gateway.listener)
     try:
         gateway.port = await gateway.listener.open(server.host, server.port)
     except OSError as error:
@@ -288,11 +337,19 @@ async def _reload_when(asked: asyncio.Event, gateway: Gateway, read: Callable[[]
             log.info("reloaded", agents=gateway.roster.ids())
 
 
-async def _prune(store: Store, clock: Clock) -> None:
-    """Forget stored answers once they are old."""
+async def _prune(store: Store, tokens: Tokens, clock: Clock) -> None:
+    """Forget stored answers once they are old; write down when tokens were used."""
     while True:
         try:
             await store.prune_answers(clock.now_ms() - KEPT_MS)
         except StoreFault as error:
             log.warning("prune_failed", error=str(error))
+        await _save_uses(tokens)
         await asyncio.sleep(PRUNE_EVERY_S)
+
+
+async def _save_uses(tokens: Tokens) -> None:
+    try:
+        await tokens.save_uses()
+    except StoreFault as error:
+        log.warning("token_uses_not_saved", error=str(error))

@@ -9,7 +9,7 @@ from . import errors
 from .descriptors import Method
 from .events import EventType, LoggedEvent
 from .lifecycle import Keys
-from .types import Key, MaxBytes, Params, Part, Policy, Seq, Session, Source, State, Usage, Wire
+from .types import Key, MaxBytes, Params, Part, Policy, Seq, Session, SessionParams, Source, State, Usage, Wire
 
 Words = str | Annotated[list[str], Meta(max_length=100)]
 
@@ -74,7 +74,7 @@ class ListResult(Wire, kw_only=True):
     total_is_lower_bound: bool = False
 
 
-class StatusParams(Params, kw_only=True):
+class StatusParams(SessionParams, kw_only=True):
     """Which session, with how many of its newest messages."""
 
     key: Key
@@ -105,7 +105,7 @@ class StatusResult(Wire, kw_only=True):
     cache: CacheUse
 
 
-class HistoryParams(Params, kw_only=True):
+class HistoryParams(SessionParams, kw_only=True):
     """Which part of the log; without `before` and `after` the newest page."""
 
     key: Key
@@ -125,7 +125,7 @@ class HistoryResult(Wire, kw_only=True):
     epoch: str
 
 
-class ExportParams(Params, kw_only=True):
+class ExportParams(SessionParams, kw_only=True):
     """Which sessions; call again with `nextCursor` until there is none."""
 
     key: Key | UnsetType = UNSET
@@ -149,7 +149,7 @@ LIST = Method(
     params=ListParams,
     result=ListResult,
     summary="List sessions, page by page.",
-    errors=(errors.InvalidCursor, errors.StoreUnavailable),
+    errors=(errors.InvalidCursor, errors.Forbidden, errors.StoreUnavailable),
 )
 STATUS = Method(
     name="session.status",

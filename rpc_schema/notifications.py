@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from .descriptors import Notification
 from .events import AnyEvent
-from .types import Key, Wire
+from .types import Instant, Key, Wire
 
 
 class EventParams(Wire, kw_only=True):
@@ -53,8 +53,19 @@ class ShutdownParams(Wire, kw_only=True):
     retry_after_ms: int
 
 
+class ExpiringParams(Wire, kw_only=True):
+    """When the connection's token runs out; auth.refresh with another one of the same user goes on."""
+
+    expires_at: Instant
+
+
 EVENT = Notification(name="session.event", params=EventParams, summary="Something was added to a session's log.")
 DELTA = Notification(name="session.delta", params=DeltaParams, summary="A turn said a little more.")
 CLOSED = Notification(name="subscription.closed", params=ClosedParams, summary="A subscription ended.")
 SHUTDOWN = Notification(name="gateway.shutdown", params=ShutdownParams, summary="The gateway is going away.")
-NOTIFICATIONS = (EVENT, DELTA, CLOSED, SHUTDOWN)
+EXPIRING = Notification(
+    name="auth.expiring",
+    params=ExpiringParams,
+    summary="In a minute the connection's token runs out, and closes it (4408).",
+)
+NOTIFICATIONS = (EVENT, DELTA, CLOSED, EXPIRING, SHUTDOWN)

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from . import errors
 from .descriptors import Method
-from .types import Key, Params, Part, Seq, Session, Wire
+from .types import Key, Params, Part, Seq, Session, SessionParams, Wire
 
 
 class Since(Part, kw_only=True):
@@ -16,7 +16,7 @@ class Since(Part, kw_only=True):
     epoch: str | UnsetType = UNSET
 
 
-class SubscribeParams(Params, kw_only=True):
+class SubscribeParams(SessionParams, kw_only=True):
     """What to follow, from where."""
 
     key: Key

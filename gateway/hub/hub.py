@@ -33,17 +33,39 @@ class Sink(Protocol):
 class Subscription:
     """One client's wish to follow one session; `prev` is the seq of the last event it was sent.
 
-    `live` is set once it gets what is published, or is closed. `ended` is called
-    once, when it is detached for whatever reason.
+    `may_read` is asked before every notification. `live` is set once it gets what
+    is published, or is closed. `ended` is called once, when it is detached for
+    whatever reason.
     """
 
-    __slots__ = ("_delta_head", "_event_head", "deltas", "ended", "id", "is_closed", "live", "prev", "sink", "topic")
+    __slots__ = (
+        "_delta_head",
+        "_event_head",
+        "deltas",
+        "ended",
+        "id",
+        "is_closed",
+        "live",
+        "may_read",
+        "prev",
+        "sink",
+        "topic",
+    )
 
     def __init__(
-        self, id: str, topic: Topic, epoch: str, sink: Sink, *, deltas: bool, prev: int, ended: Callable[[], None]
+        self,
+        id: str,
+        topic: Topic,
+        epoch: str,
+        sink: Sink,
+        *,
+        deltas: bool,
+        prev: int,
+        ended: Callable[[], None],
+        may_read: Callable[[], bool] = lambda: True,
     ) -> None:
         self.id, self.topic, self.sink, self.deltas, self.prev = id, topic, sink, deltas, prev
-        self.ended = ended
+        self.ended, self.may_read = ended, may_read
         self.live = asyncio.Event()
         self.is_closed = False
         who = b'{"subscription":%b,"key":%b' % (_encode(id), _encode(topic[1]))
@@ -67,7 +89,9 @@ class Hub:
         self._by_topic: dict[Topic, dict[Subscription, None]] = {}
 
     def attach(self, subscription: Subscription) -> None:
-        """From now on it gets what is published."""
+        """From now on it gets what is published; one that is closed stays so."""
+        if subscription.is_closed:
+            return
         self._by_topic.setdefault(subscription.topic, {})[subscription] = None
         subscription.live.set()
 
@@ -91,7 +115,7 @@ class Hub:
     def publish_event(self, topic: Topic, seq: int, body: bytes) -> None:
         """Tell all followers of an event that is durable; `body` is its JSON."""
         frames: dict[tuple[str, int], bytes] = {}
-        for follower in self._by_topic.get(topic, ()):
+        for follower in self._readers(topic):
             shared = (follower.id, follower.prev)
             frame = frames.get(shared)
             if frame is None:
@@ -101,12 +125,11 @@ class Hub:
 
     def publish_delta(self, topic: Topic, delta: Delta) -> None:
         """Tell those who want it of a piece of a running turn."""
-        followers = self._by_topic.get(topic)
-        if followers is None:
+        if topic not in self._by_topic:
             return
         body = _encode(delta)
         frames: dict[str, bytes] = {}
-        for follower in followers:
+        for follower in self._readers(topic):
             if follower.deltas:
                 frame = frames.get(follower.id)
                 if frame is None:
@@ -115,13 +138,27 @@ class Hub:
 
     def replay(self, subscription: Subscription, seq: int, body: bytes) -> None:
         """Send one follower an event of the past."""
+        if not self.review(subscription):
+            return
         frame = self._frame(subscription.event(body))
         subscription.prev = seq
         subscription.sink.notify(subscription.topic, frame)
 
     def catch_up(self, subscription: Subscription, delta: Delta) -> None:
         """Send one follower what a running turn said while it was not attached."""
+        if not self.review(subscription):
+            return
         subscription.sink.notify(subscription.topic, self._frame(subscription.delta(_encode(delta))))
+
+    def review(self, subscription: Subscription) -> bool:
+        """Whether it goes on: one whose holder may no longer read is closed."""
+        if subscription.is_closed or subscription.may_read():
+            return not subscription.is_closed
+        farewell = ClosedParams(
+            subscription=subscription.id, reason="forbidden", last_seq=subscription.prev, resumable=False
+        )
+        self.close(subscription, farewell)
+        return False
 
     def close(self, subscription: Subscription, params: ClosedParams) -> None:
         """End one subscription and say why."""
@@ -134,6 +171,10 @@ class Hub:
         for follower in list(self._by_topic.get(topic, ())):
             params = ClosedParams(subscription=follower.id, reason="deleted", last_seq=follower.prev, resumable=False)
             self.close(follower, params)
+
+    def _readers(self, topic: Topic) -> list[Subscription]:
+        """Who follows and may; the others are closed."""
+        return [follower for follower in list(self._by_topic.get(topic, ())) if self.review(follower)]
 
 
 def notification(method: str, params: Struct) -> bytes:

@@ -3,7 +3,6 @@
 import msgspec
 from msgspec import UNSET, Raw
 
-from gateway.auth.principal import EVERY_TENANT
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import export as exports
@@ -23,7 +22,7 @@ async def list_sessions(call: Call, params: wire.ListParams) -> wire.ListResult:
     """One page of summaries of what the caller may see."""
     principal = call.principal
     seen = Visibility(
-        tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
+        tenant=None if principal.is_everywhere else principal.home,
         user=None if principal.is_admin else principal.user,
     )
     found = await call.services.directory.list(params, seen)

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import aiosqlite
 import structlog
 
-from . import sqlite_directory, sqlite_writes
+from . import sqlite_directory, sqlite_tokens, sqlite_writes
 from .base import (
     Commit,
     EventPage,
@@ -32,6 +32,7 @@ from .base import (
     StoredSession,
     StoreFault,
     StoreRefused,
+    TokenRow,
 )
 
 GROUP = 128
@@ -186,10 +187,23 @@ class SqliteStore:
 
     async def prune_answers(self, before_ms: int) -> None:
         """Forget answers older than that."""
-        try:
-            await self._writer.run(partial(_in_transaction, partial(sqlite_writes.prune_answers, before_ms)))
-        except (sqlite3.Error, ValueError) as error:
-            raise StoreFault(str(error)) from error
+        await self._change(partial(sqlite_writes.prune_answers, before_ms))
+
+    async def tokens(self) -> list[TokenRow]:
+        """Every gateway token that was ever made, in that order."""
+        return await self._read(sqlite_tokens.read)
+
+    async def add_token(self, token: TokenRow) -> None:
+        """Keep a new one; durable when this returns."""
+        await self._change(partial(sqlite_tokens.add, token))
+
+    async def revoke_token(self, id: str, at_ms: int) -> None:
+        """Write down that it was revoked; the first time counts. Durable when this returns."""
+        await self._change(partial(sqlite_tokens.revoke, id, at_ms))
+
+    async def touch_tokens(self, used_ms: Mapping[str, int]) -> None:
+        """Write down when tokens, by id, were last used."""
+        await self._change(partial(sqlite_tokens.touch, used_ms))
 
     async def writable(self) -> bool:
         """Whether commits would go through now: tried on the disk, not guessed."""
@@ -222,6 +236,13 @@ class SqliteStore:
         try:
             return await self._reader().run(work)
         except (sqlite3.Error, ValueError, OverflowError) as error:  # also: closed, a number beyond 64 bits
+            raise StoreFault(str(error)) from error
+
+    async def _change(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Change something beside the logs, in a transaction of its own."""
+        try:
+            await self._writer.run(partial(_in_transaction, work))
+        except (sqlite3.Error, ValueError) as error:
             raise StoreFault(str(error)) from error
 
     async def _write(self) -> None:
