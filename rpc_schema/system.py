@@ -130,8 +130,7 @@ HELLO = Method(
     name="gateway.hello",
     params=HelloParams,
     result=HelloResult,
-    summary="Introduce yourself; learn the limits.",
-    errors=(errors.Unauthenticated,),
+    summary="Introduce yourself; learn the limits. The one call that is served before the caller is known.",
 )
 HEALTH = Method(
     name="gateway.health",

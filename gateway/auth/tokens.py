@@ -44,7 +44,7 @@ class Follower(Protocol):
     """Whoever holds connections that tokens opened."""
 
     def revoked(self, token: str) -> None:
-        """This token opens nothing any more; called before the revocation is answered."""
+        """This token opens nothing any more."""
 
     def begun(self, spare: str | None) -> None:
         """Authentication is on from now; `spare` is the connection that made the first token."""

@@ -34,6 +34,7 @@ from .socket import STALLED_GRACE_S, Socket
 BATCH_AT_ONCE = 8
 STRANGER_BYTES = 64 * 1024
 """Of one message, until the caller is known."""
+LAST_WORDS_S = 0.1
 EXPEL_GRACE_S = 1.0
 RETRY_AFTER_MS = 100
 Reply = Callable[[bytes | None], None]
@@ -86,11 +87,14 @@ class Connection:
             self._services.hub.review(subscription)
 
     def expel(self, code: int, reason: str) -> None:
-        """Close now: what was said is handed to the socket, and whatever the client does it is gone in a second."""
+        """It may do nothing more; what is answered just now is heard, then it is gone, whatever the client does."""
         self._is_closing = True
         self.credential = None
         for subscription in list(self.subscriptions.values()):
             self._services.hub.detach(subscription)
+        asyncio.get_running_loop().call_later(LAST_WORDS_S, self._let_go, code, reason)
+
+    def _let_go(self, code: int, reason: str) -> None:
         self.outbox.flush()
         self.outbox.close()
         self._socket.start_closing(code, reason, EXPEL_GRACE_S)
