@@ -42,8 +42,16 @@ def command() -> None:
 @command.command()
 @click.option("--user", required=True, help="Whom it stands for.")
 @click.option("--tenant", help="The user's tenant; * is every tenant.  [default: your own]")
-@click.option("--role", "roles", multiple=True, help="user or admin; may be repeated.  [default: user]")
-@click.option("--scope", "scopes", multiple=True, help="Narrows it: sessions:read, sessions:write, admin; repeatable.")
+@click.option(
+    "--role", "roles", multiple=True, type=click.Choice(["user", "admin"]), help="May be repeated.  [default: user]"
+)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["sessions:read", "sessions:write", "admin"]),
+    help="Narrows it; may be repeated.  [default: all that the roles can use]",
+)
 @click.option("--days", type=float, help="How long it is good.  [default: until revoked]")
 @_output
 @_finds_store
@@ -53,7 +61,8 @@ def create(caller: Caller, *, output: str, config_file: Path | None, data_dir: s
 
     The first one switches authentication on, for good.
     """
-    params = {name: list(value) if isinstance(value, tuple) else value for name, value in grant.items() if value}
+    given = {name: value for name, value in grant.items() if value not in (None, ())}
+    params = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     desk = _Desk(caller, config_file, data_dir)
     made = asyncio.run(desk.call("token.create", params))
     if output == "json":
