@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from gateway.auth.permissions import NEEDED, Need
+from gateway.auth.permissions import NEEDED, Need, owns_agent
 from gateway.rpc.handlers import Handler
 from gateway.services import Call
 from rpc_schema import errors
@@ -49,5 +49,14 @@ def _enter(call: Call, need: Need, params: Any) -> None:
             call.named_tenant = getattr(params, "tenant", UNSET)
             call.require_scope("sessions:write")
             call.check_tenant()
+        case "own_agent":
+            _check_owner(call, params.agent)
         case "admin" if not principal.is_admin:
             raise errors.Forbidden(required="an admin")
+
+
+def _check_owner(call: Call, agent: str) -> None:
+    roster = call.services.roster
+    roster.agent(agent)  # agents are no secret: one that is not there is not found
+    if not owns_agent(call.principal, roster.owner(agent)):
+        raise errors.Forbidden(required="the agent's owner, or an admin")
