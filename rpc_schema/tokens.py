@@ -15,7 +15,12 @@ class CreateTokenParams(Params, kw_only=True):
 
     user: Word
     tenant: (
-        Annotated[Word, Meta(description="By default the maker's own; `*`, for admins only, is every tenant.")]
+        Annotated[
+            Word,
+            Meta(
+                description="By default the maker's own, `default` if that is every one; `*`, for admins, is every one."
+            ),
+        ]
         | UnsetType
     ) = UNSET
     roles: Annotated[list[Role], Meta(min_length=1, max_length=8, description="By default user.")] | UnsetType = UNSET

@@ -80,7 +80,7 @@ def _granted(maker: Credential, params: wire.CreateTokenParams) -> Grant:
         InvalidParams: every tenant for somebody who is no admin.
     """
     principal = maker.principal
-    tenant = principal.tenant if params.tenant is UNSET else params.tenant
+    tenant = principal.home if params.tenant is UNSET else params.tenant
     roles: list[Role] = ["user"] if params.roles is UNSET else params.roles
     if tenant == EVERY_TENANT and "admin" not in roles:
         raise errors.InvalidParams(path="$.tenant", reason="only an admin's token can be for every tenant")

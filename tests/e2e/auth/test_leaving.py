@@ -98,6 +98,15 @@ async def test_tokens_of_another_tenant(tmp_path: Path) -> None:
         assert [connection["user"] for connection in seen] == ["anna", "root"]
 
 
+async def test_a_token_that_names_no_tenant(tmp_path: Path) -> None:
+    """Every tenant is given only by name, and only to admins."""
+    async with office(tmp_path) as gateway, person(gateway, ROOT) as root:
+        assert (await root.call("token.create", user="bob"))["tenant"] == "default"
+        assert (await root.call("token.create", user="bob", roles=["admin"]))["tenant"] == "default"
+        assert (await root.call("token.create", user="bob", roles=["admin"], tenant="*"))["tenant"] == "*"
+        assert (await root.fail("token.create", user="bob", tenant="*"))["code"] == -32602
+
+
 async def test_nobody_gives_what_they_have_not(tmp_path: Path) -> None:
     """An admin whose token is narrowed makes narrow tokens, by default too."""
     narrow = ANNA.__class__("anna", roles=("admin",), scopes=("admin", "sessions:read"))
