@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -16,6 +16,7 @@ from rpc_schema.types import Session
 
 from . import logs
 from .agents.roster import Roster
+from .auth.tokens import Tokens
 from .clock import Clock, SteadyClock, SystemClock
 from .config import ConfigError
 from .demo import seed
@@ -26,8 +27,9 @@ from .methods.system import openrpc
 from .rpc.dispatcher import Dispatcher
 from .server.http import JSON, TEXT, Http, Page
 from .server.listener import Listener
+from .server.origins import is_loopback
 from .server.outbox import text_frame
-from .services import Call, Services, Status
+from .services import Call, Peer, Services, Status
 from .sessions.admission import Admission
 from .sessions.broadcast import Broadcast, Following
 from .sessions.census import Census
@@ -86,6 +88,10 @@ class Gateway:
         """How many there are of each state."""
         return self.census.counts()
 
+    def peers(self) -> Iterable[Peer]:
+        """The open connections, oldest first."""
+        return self.listener.connections
+
     def summary(self, state: SessionState) -> Session:
         """The session as lists show it, now."""
         return self.services.summary(state)
@@ -101,6 +107,7 @@ class Gateway:
         self.services.retiming.want()
         for watch in self.services.watching.outdated():
             self.services.hub.close(watch, "lagged", resumable=True)
+        self.listener.review()
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new work, tell everybody, let running turns finish."""
@@ -144,6 +151,27 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     log.info("gateway_stopped", instance=gateway.id)
 
 
+@asynccontextmanager
+async def stored_tokens(settings: Settings) -> AsyncIterator[Tokens]:
+    """The tokens of a gateway that does not run.
+
+    Raises:
+        StartError: its store cannot be had; it may run after all.
+    """
+    try:
+        store = await SqliteStore.open(Path(settings.server.data_dir))
+    except StoreRefused as error:
+        raise StartError(str(error)) from error
+    try:
+        tokens = Tokens(store, SystemClock(), is_required=settings.auth.required)
+        await tokens.load()
+        yield tokens
+    except (StoreFault, StoreUnavailable) as error:
+        raise StartError(f"The store in {settings.server.data_dir} cannot be used: {error}") from error
+    finally:
+        await store.close()
+
+
 async def serve(
     settings: Settings, *, reload: Callable[[], Settings], announce: Callable[[str], None], demo: bool = False
 ) -> int:
@@ -163,7 +191,9 @@ async def serve(
         reloads = asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, reloads.set)
         reloading = asyncio.create_task(_reload_when(reloads, gateway, reload))
-        if demo:
+        if demo and gateway.services.tokens.is_on:
+            log.warning("demo_skipped", reason="authentication is on")
+        elif demo:
             await seed(f"ws://{gateway.authority}/rpc")
         announce(f"gateway ready ws://{gateway.authority}/rpc http://{gateway.authority}/")
         await stop.wait()
@@ -210,6 +240,9 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         clock=clock,
         touched=(expiry.arm, watching.touched),
     )
+    tokens = Tokens(store, clock, is_required=settings.auth.required)
+    await tokens.load()
+    _check_host(settings.server.host, tokens)
     gateway.turns = await stack.enter_async_context(turns)
     stack.push_async_callback(watching.close)
     gateway.services = Services(
@@ -230,6 +263,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         search=Search(store, directory),
         admission=Admission(store),
         idempotency=Idempotency(store, clock),
+        tokens=tokens,
         instance=gateway,
         new_session_id=store.next_session_id,
         expiring=store.expiring,
@@ -240,16 +274,31 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
     await recover(store, lanes, journal, turns, clock)
     await expiry.begin()
     retiming.want()
-    for work in (expiry.run(), retiming.run(), drift.run(), _prune(store, clock)):
+    stack.push_async_callback(_save_uses, tokens)
+    for work in (expiry.run(), retiming.run(), drift.run(), _prune(store, tokens, clock)):
         stack.callback(asyncio.create_task(work).cancel)
+
+
+def _check_host(host: str, tokens: Tokens) -> None:
+    """While callers need to show nothing, whoever reaches the port is the admin."""
+    if not is_loopback(host.lower()) and not tokens.is_on:
+        raise StartError(
+            f"server.host is {host}, but no token was ever made, and without one the gateway listens on loopback only"
+            " (127.0.0.0/8, ::1 or localhost). Make one: gateway token create --user you --role admin."
+            " Or set required = true under [auth]."
+        )
 
 
 async def _listen(gateway: Gateway, settings: Settings, store: Store, stack: AsyncExitStack) -> None:
     """Open the port, last of all."""
     server = settings.server
     dispatcher: Dispatcher[Call] = Dispatcher(handlers(), response_bytes=settings.limits.max_response_bytes)
-    http = Http(_pages(gateway, store), allowed_origins=server.allowed_origins, public_hosts=server.public_hosts)
+    tokens = gateway.services.tokens
+    http = Http(
+        _pages(gateway, store), tokens, allowed_origins=server.allowed_origins, public_hosts=server.public_hosts
+    )
     gateway.listener = Listener(gateway.services, dispatcher, http)
+    tokens.tell(gateway.listener)
     try:
         gateway.port = await gateway.listener.open(server.host, server.port)
     except OSError as error:
@@ -312,11 +361,19 @@ async def _reload_when(asked: asyncio.Event, gateway: Gateway, read: Callable[[]
             log.info("reloaded", agents=gateway.roster.ids())
 
 
-async def _prune(store: Store, clock: Clock) -> None:
-    """Forget stored answers once they are old."""
+async def _prune(store: Store, tokens: Tokens, clock: Clock) -> None:
+    """Forget stored answers once they are old; write down when tokens were used."""
     while True:
         try:
             await store.prune_answers(clock.now_ms() - KEPT_MS)
         except StoreFault as error:
             log.warning("prune_failed", error=str(error))
+        await _save_uses(tokens)
         await asyncio.sleep(PRUNE_EVERY_S)
+
+
+async def _save_uses(tokens: Tokens) -> None:
+    try:
+        await tokens.save_uses()
+    except StoreFault as error:
+        log.warning("token_uses_not_saved", error=str(error))

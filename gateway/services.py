@@ -1,6 +1,6 @@
 """All that a handler can reach: the gateway's rooms, the caller, and the one way to a session."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -10,11 +10,12 @@ from msgspec import UNSET, UnsetType
 from rpc_schema import errors
 from rpc_schema.envelope import Id
 from rpc_schema.system import Limits
-from rpc_schema.types import Session
+from rpc_schema.types import Scope, Session
 
 from .agents.roster import Roster
 from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relations
-from .auth.principal import EVERY_TENANT, Principal
+from .auth.principal import Credential, Principal
+from .auth.tokens import Tokens
 from .clock import Clock
 from .hub.hub import Closable, Hub, Sink, Topic
 from .sessions import keys
@@ -22,7 +23,7 @@ from .sessions.admission import Admission
 from .sessions.broadcast import Following
 from .sessions.directory import Directory, Visibility
 from .sessions.expiry import Expiry
-from .sessions.idempotency import Idempotency
+from .sessions.idempotency import Idempotency, Repeatable
 from .sessions.journal import Journal
 from .sessions.lanes import Lane, Lanes
 from .sessions.retiming import Retiming
@@ -55,8 +56,16 @@ class Peer(Protocol):
         """Opaque, for logs and hello."""
 
     @property
-    def principal(self) -> Principal:
-        """Who it is."""
+    def credential(self) -> Credential | None:
+        """What it goes by; None before it has shown a token, and once it is being closed for its token."""
+
+    @property
+    def since(self) -> int:
+        """When it was opened, milliseconds UTC."""
+
+    @property
+    def remote(self) -> str | None:
+        """Where it comes from: address and port."""
 
     @property
     def outbox(self) -> Outbox:
@@ -65,6 +74,12 @@ class Peer(Protocol):
     @property
     def subscriptions(self) -> dict[str, Closable]:
         """What it follows or watches, by subscription id."""
+
+    client: str | None
+    """How it introduced itself."""
+
+    def admit(self, credential: Credential) -> None:
+        """Go by this from now on; what it follows and may no longer read is closed."""
 
     def next_subscription_id(self) -> str:
         """A word that no subscription of this connection had."""
@@ -102,6 +117,9 @@ class Instance(Protocol):
     def peak_connections(self) -> int:
         """The most that ever were."""
 
+    def peers(self) -> Iterable[Peer]:
+        """The open connections, oldest first."""
+
     def sessions(self) -> dict[str, int]:
         """How many there are of each lifecycle state."""
 
@@ -127,6 +145,7 @@ class Services:
     search: Search
     admission: Admission
     idempotency: Idempotency
+    tokens: Tokens
     instance: Instance
     new_session_id: Callable[[], Awaitable[int]]
     expiring: Callable[[int], Awaitable[int]]
@@ -138,27 +157,40 @@ class Services:
 
 @dataclass(slots=True)
 class Call:
-    """One request: who asks, and what has to happen once it is answered."""
+    """One request: who asks, in which tenant, and what has to happen once it is answered."""
 
     services: Services
     peer: Peer
     give_place_back: Callable[[], None] = lambda: None
+    named_tenant: str | UnsetType = UNSET
     _held: list[Topic] = field(default_factory=list)
     _afterwards: list[Callable[[], None]] = field(default_factory=list)
 
     @property
+    def credential(self) -> Credential:
+        """What the caller goes by.
+
+        Raises:
+            Unauthenticated: nothing, or a token that was revoked while the call waited.
+        """
+        if (credential := self.peer.credential) is None:
+            raise errors.Unauthenticated
+        return credential
+
+    @property
     def principal(self) -> Principal:
-        """Who asks."""
-        return self.peer.principal
+        """Who asks. Raises as `credential`."""
+        return self.credential.principal
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the call is about: the one it names, else the caller's."""
+        return self.principal.home if self.named_tenant is UNSET else self.named_tenant
 
     @property
     def visibility(self) -> Visibility:
         """Whose sessions lists show the caller."""
-        principal = self.principal
-        return Visibility(
-            tenant=None if principal.tenant == EVERY_TENANT else principal.tenant,
-            user=None if principal.is_admin else principal.user,
-        )
+        return visible_to(self.principal)
 
     def topic(self, key: str) -> Topic:
         """The caller's name for a session.
@@ -166,7 +198,11 @@ class Call:
         Raises:
             InvalidKey: it can be no session's.
         """
-        return self.principal.tenant, keys.check(key)
+        return self.tenant, keys.check(key)
+
+    def repeatable(self, method: str, key: str, params: Any) -> Repeatable | None:
+        """The call as one that may come again; None when it was given no idempotency key."""
+        return self.services.idempotency.repeatable(self.principal, self.tenant, method, key, params)
 
     def hold(self, topic: Topic) -> None:
         """Keep notifications of this session back until the call is answered."""
@@ -232,10 +268,15 @@ class Call:
         if not allows(self.principal, resource, permission):
             raise errors.Forbidden(required=f"the scope {NEEDED_SCOPE[permission]}")
 
-    def require_agent(self, agent: str) -> None:
-        """Refuse whoever is neither the agent's owner nor an admin."""
-        if not self.principal.is_admin and self.services.roster.owner(agent) != self.principal.user:
-            raise errors.Forbidden(required="the agent's owner or an admin")
+    def require_scope(self, scope: Scope) -> None:
+        """Refuse what is outside the caller's scopes, whatever it is about."""
+        if scope not in self.principal.scopes:
+            raise errors.Forbidden(required=f"the scope {scope}")
+
+    def check_tenant(self) -> None:
+        """Refuse a tenant where nothing can be the caller's, as if there were none."""
+        if not self.principal.reaches(self.tenant):
+            raise errors.SessionNotFound
 
     def acting_for(self, user: str | UnsetType) -> str:
         """Whose the call is: the caller's, unless an admin names somebody else.
@@ -245,7 +286,7 @@ class Call:
         """
         if user is UNSET or user == self.principal.user:
             return self.principal.user
-        self.require(self.resource(self.principal.tenant, user, ""), "act_for_others")
+        self.require(self.resource(self.principal.home, user, ""), "act_for_others")
         return user
 
     async def caught_up(self, topic: Topic) -> None:
@@ -264,3 +305,11 @@ class Call:
         limit = self.services.limits.subscriptions
         if len(self.peer.subscriptions) >= limit:
             raise errors.TooManySubscriptions(limit=limit)
+
+
+def visible_to(principal: Principal) -> Visibility:
+    """Whose sessions lists show somebody."""
+    return Visibility(
+        tenant=None if principal.is_everywhere else principal.home,
+        user=None if principal.is_admin else principal.user,
+    )

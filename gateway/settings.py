@@ -22,7 +22,7 @@ class ServerSettings(_Section, kw_only=True, frozen=True):
     """Where the gateway listens and keeps its data."""
 
     host: Annotated[
-        str, Meta(min_length=1, description="Address to listen on; loopback only while no auth is set.")
+        str, Meta(min_length=1, description="Address to listen on; loopback only until a token is made or required.")
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8765
     data_dir: Annotated[str, Meta(min_length=1, description="Directory of the store, made with mode 0700.")] = "./data"
@@ -42,6 +42,18 @@ class StoreSettings(_Section, kw_only=True, frozen=True):
     """What survives a restart."""
 
     url: Annotated[Literal["sqlite"], Meta(description="`sqlite`: one file in data_dir.")] = "sqlite"
+
+
+class AuthSettings(_Section, kw_only=True, frozen=True):
+    """Who may call. Tokens are made by `gateway token create` and kept in the store."""
+
+    required: Annotated[
+        bool,
+        Meta(
+            description="Whether callers must show a token before any was made;"
+            " once one was, they must, whatever this says."
+        ),
+    ] = False
 
 
 class LimitSettings(_Section, kw_only=True, frozen=True):
@@ -173,6 +185,7 @@ class Settings(_Section, kw_only=True, frozen=True):
 
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
+    auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     policy: PolicySettings = PolicySettings()
     log: LogSettings = LogSettings()

@@ -8,10 +8,10 @@ from . import errors
 from .descriptors import Method
 from .events import LoggedEvent
 from .lifecycle import NewSession
-from .types import FinishReason, IdempotencyKey, Instant, Key, Params, SubscriptionRef, Usage, Wire, Word
+from .types import FinishReason, IdempotencyKey, Instant, Key, SessionParams, SubscriptionRef, Usage, Wire, Word
 
 
-class SendParams(Params, kw_only=True):
+class SendParams(SessionParams, kw_only=True):
     """A message to the agent."""
 
     key: Key
@@ -64,7 +64,7 @@ class SendResult(Wire, kw_only=True):
     failure: TurnFailure | None = None
 
 
-class StopParams(Params, kw_only=True):
+class StopParams(SessionParams, kw_only=True):
     """Which turn; without one the running turn, else the first that waits."""
 
     key: Key

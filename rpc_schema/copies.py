@@ -6,10 +6,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from . import errors
 from .descriptors import Method
-from .types import IdempotencyKey, IfRevision, Key, Params, Session, Title, Wire, Word
+from .types import IdempotencyKey, IfRevision, Key, Params, Session, SessionParams, Tenant, Title, Wire, Word
 
 
-class ForkParams(Params, kw_only=True):
+class ForkParams(SessionParams, kw_only=True):
     """Up to where, and what the new session is called; without `title` like the one it comes from."""
 
     key: Key
@@ -36,7 +36,7 @@ class ForkResult(Wire, kw_only=True):
     session: Session
 
 
-class TransferParams(Params, kw_only=True):
+class TransferParams(SessionParams, kw_only=True):
     """Which session, and to which agent."""
 
     key: Key
@@ -60,6 +60,7 @@ class ImportParams(Params, kw_only=True):
     on_conflict: Annotated[
         Literal["fail", "rename"], Meta(description="Where the key is taken: an error, or a number behind the key.")
     ] = "fail"
+    tenant: Tenant | UnsetType = UNSET
     idempotency_key: IdempotencyKey | UnsetType = UNSET
 
 
@@ -111,6 +112,7 @@ IMPORT = Method(
     errors=(
         errors.AgentNotFound,
         errors.InvalidKey,
+        errors.SessionNotFound,
         errors.SessionDeleted,
         errors.SessionExists,
         errors.MetadataTooLarge,

@@ -9,7 +9,7 @@ from . import errors
 from .descriptors import Method
 from .events import EventType, LoggedEvent
 from .lifecycle import Keys
-from .types import Instant, Key, MaxBytes, Params, Part, Policy, Seq, Session, Source, State, Usage, Wire
+from .types import Instant, Key, MaxBytes, Params, Part, Policy, Seq, Session, SessionParams, Source, State, Usage, Wire
 
 Words = str | Annotated[list[str], Meta(max_length=100)]
 
@@ -132,7 +132,7 @@ class SearchResult(Wire, kw_only=True):
     ] = False
 
 
-class StatusParams(Params, kw_only=True):
+class StatusParams(SessionParams, kw_only=True):
     """Which session, with how many of its newest messages."""
 
     key: Key
@@ -163,7 +163,7 @@ class StatusResult(Wire, kw_only=True):
     cache: CacheUse
 
 
-class HistoryParams(Params, kw_only=True):
+class HistoryParams(SessionParams, kw_only=True):
     """Which part of the log; without `before` and `after` the newest page."""
 
     key: Key
@@ -183,7 +183,7 @@ class HistoryResult(Wire, kw_only=True):
     epoch: str
 
 
-class ExportParams(Params, kw_only=True):
+class ExportParams(SessionParams, kw_only=True):
     """Which sessions: `key`, `keys` or `filter`; call again with `nextCursor` until there is none."""
 
     key: Key | UnsetType = UNSET
@@ -217,14 +217,14 @@ LIST = Method(
     params=ListParams,
     result=ListResult,
     summary="List sessions, page by page.",
-    errors=(errors.InvalidCursor, errors.StoreUnavailable),
+    errors=(errors.InvalidCursor, errors.Forbidden, errors.StoreUnavailable),
 )
 SEARCH = Method(
     name="session.search",
     params=SearchParams,
     result=SearchResult,
     summary="Search all that was said, by people, agents and tools.",
-    errors=(errors.InvalidCursor, errors.StoreUnavailable),
+    errors=(errors.InvalidCursor, errors.Forbidden, errors.StoreUnavailable),
 )
 STATUS = Method(
     name="session.status",

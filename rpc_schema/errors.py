@@ -189,6 +189,11 @@ class AgentNotFound(RpcError, number=404, code="agent_not_found"):
 
 
 @dataclass(kw_only=True, eq=False)
+class TokenNotFound(RpcError, number=404, code="token_not_found"):
+    """There is no such token; token.list shows their ids."""
+
+
+@dataclass(kw_only=True, eq=False)
 class SessionExists(RpcError, number=409, code="session_exists"):
     """The key is taken; use another, or the session that has it."""
 

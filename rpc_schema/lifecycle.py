@@ -12,13 +12,14 @@ from .types import (
     IfRevision,
     Key,
     Labels,
-    Params,
     Part,
     PolicyPatch,
     RequestMeta,
     Session,
+    SessionParams,
     Source,
     SubscriptionRef,
+    Tenant,
     Title,
     Wire,
     Word,
@@ -47,6 +48,7 @@ class CreateParams(NewSession, kw_only=True):
     """A new session; the key is made by the gateway when not given."""
 
     key: Key | UnsetType = UNSET
+    tenant: Tenant | UnsetType = UNSET
     subscribe: bool = False
     idempotency_key: IdempotencyKey | UnsetType = UNSET
     meta: RequestMeta | UnsetType = field(default=UNSET, name="_meta")
@@ -59,7 +61,7 @@ class CreateResult(Wire, kw_only=True):
     subscription: SubscriptionRef | None = None
 
 
-class UpdateParams(Params, kw_only=True):
+class UpdateParams(SessionParams, kw_only=True):
     """What to change: left out keeps, null clears."""
 
     key: Key
@@ -78,20 +80,20 @@ class SessionResult(Wire, kw_only=True):
     session: Session
 
 
-class RenewParams(Params, kw_only=True):
+class RenewParams(SessionParams, kw_only=True):
     """Which session."""
 
     key: Key
     idempotency_key: IdempotencyKey | UnsetType = UNSET
 
 
-class HeartbeatParams(Params, kw_only=True):
+class HeartbeatParams(SessionParams, kw_only=True):
     """Which session."""
 
     key: Key
 
 
-class ManyParams(Params, kw_only=True):
+class ManyParams(SessionParams, kw_only=True):
     """One session by `key`, or up to 500 by `keys`."""
 
     key: Key | UnsetType = UNSET
@@ -141,6 +143,7 @@ CREATE = Method(
     errors=(
         errors.AgentNotFound,
         errors.InvalidKey,
+        errors.SessionNotFound,
         errors.SessionDeleted,
         errors.SessionExists,
         errors.MetadataTooLarge,

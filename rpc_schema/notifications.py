@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from .descriptors import Notification
 from .events import AnyEvent
-from .types import Key, Session, Wire
+from .types import Instant, Key, Session, Wire
 
 Change = Literal["entered", "updated", "left", "deleted"]
 CloseReason = Literal["unsubscribed", "deleted", "forbidden", "lagged", "shutdown"]
@@ -78,6 +78,12 @@ class ShutdownParams(Wire, kw_only=True):
     retry_after_ms: int
 
 
+class ExpiringParams(Wire, kw_only=True):
+    """When the connection's token runs out; auth.refresh with another one of the same user goes on."""
+
+    expires_at: Instant
+
+
 EVENT = Notification(name="session.event", params=EventParams, summary="Something was added to a session's log.")
 DELTA = Notification(name="session.delta", params=DeltaParams, summary="A turn said a little more.")
 CHANGED = Notification(
@@ -85,4 +91,9 @@ CHANGED = Notification(
 )
 CLOSED = Notification(name="subscription.closed", params=ClosedParams, summary="A subscription ended.")
 SHUTDOWN = Notification(name="gateway.shutdown", params=ShutdownParams, summary="The gateway is going away.")
-NOTIFICATIONS = (EVENT, DELTA, CHANGED, CLOSED, SHUTDOWN)
+EXPIRING = Notification(
+    name="auth.expiring",
+    params=ExpiringParams,
+    summary="In a minute the connection's token runs out, and closes it (4408).",
+)
+NOTIFICATIONS = (EVENT, DELTA, CHANGED, CLOSED, EXPIRING, SHUTDOWN)

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from . import errors
 from .descriptors import Method
 from .directory import ListResult, ViewParams
-from .types import Key, Params, Part, Seq, Session, Wire
+from .types import Key, Params, Part, Seq, Session, SessionParams, Wire
 
 
 class Since(Part, kw_only=True):
@@ -17,7 +17,7 @@ class Since(Part, kw_only=True):
     epoch: str | UnsetType = UNSET
 
 
-class SubscribeParams(Params, kw_only=True):
+class SubscribeParams(SessionParams, kw_only=True):
     """What to follow, from where."""
 
     key: Key
@@ -93,7 +93,7 @@ WATCH = Method(
     params=WatchParams,
     result=WatchResult,
     summary="List sessions and hear of whatever enters, changes or leaves the list.",
-    errors=(errors.TooManySubscriptions, errors.StoreUnavailable),
+    errors=(errors.TooManySubscriptions, errors.Forbidden, errors.StoreUnavailable),
 )
 UNSUBSCRIBE = Method(
     name="session.unsubscribe",

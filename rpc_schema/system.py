@@ -23,7 +23,12 @@ class HelloParams(Params, kw_only=True):
     """Optional when credentials came with the upgrade."""
 
     client: Client | UnsetType = UNSET
-    token: str | UnsetType = UNSET
+    token: (
+        Annotated[
+            str, Meta(description="As the first message; later as in auth.refresh, but what is refused closes 4401.")
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Server(Wire, kw_only=True):
@@ -91,6 +96,24 @@ class HealthResult(Wire, kw_only=True):
     peak_connections: int
 
 
+class ConnectionInfo(Wire, kw_only=True):
+    """One open connection whose user is known."""
+
+    id: Annotated[str, Meta(description="As in its gateway.hello.")]
+    user: str
+    tenant: str
+    token: Annotated[str | None, Meta(description="The id of the token that it goes by.")] = None
+    since: Instant
+    client: Annotated[str | None, Meta(description="Name and version, as it introduced itself.")] = None
+    remote: Annotated[str | None, Meta(description="Where it comes from: address and port.")] = None
+
+
+class ConnectionsResult(Wire, kw_only=True):
+    """Open connections, oldest first; those of the own tenant for an admin of one."""
+
+    connections: list[ConnectionInfo]
+
+
 class CancelParams(Params, kw_only=True):
     """The id of a request of this connection that is still in flight."""
 
@@ -107,8 +130,7 @@ HELLO = Method(
     name="gateway.hello",
     params=HelloParams,
     result=HelloResult,
-    summary="Introduce yourself; learn the limits.",
-    errors=(errors.Unauthenticated,),
+    summary="Introduce yourself; learn the limits. The one call that is served before the caller is known.",
 )
 HEALTH = Method(
     name="gateway.health",
@@ -116,6 +138,13 @@ HEALTH = Method(
     result=HealthResult,
     summary="How the gateway is.",
     errors=(errors.StoreUnavailable,),
+)
+CONNECTIONS = Method(
+    name="gateway.connections",
+    params=NoParams,
+    result=ConnectionsResult,
+    summary="Who is connected; for admins.",
+    errors=(errors.Forbidden,),
 )
 DISCOVER = Method(
     name="rpc.discover", params=NoParams, result=dict[str, Any], summary="This protocol as an OpenRPC document."
@@ -127,4 +156,4 @@ CANCEL = Method(
     summary="Take a request back; sent as a notification. It is always answered, with its result or `cancelled`.",
     past_limits=True,
 )
-METHODS = (HELLO, HEALTH, DISCOVER, CANCEL)
+METHODS = (HELLO, HEALTH, CONNECTIONS, DISCOVER, CANCEL)

@@ -30,6 +30,7 @@ Title = Annotated[
     ),
 ]
 Word = Annotated[str, Meta(min_length=1, max_length=128, pattern=_SOMETHING)]
+Tenant = Annotated[Word, Meta(description="Whose the key is, for admins of every tenant; by default the caller's.")]
 IdempotencyKey = Annotated[
     str, Meta(min_length=1, max_length=128, description="A repeat within 24 h gets the first call's answer.")
 ]
@@ -42,6 +43,8 @@ EndReason = Literal["user", "admin", "idle_timeout", "expired", "max_duration", 
 TitleSource = Literal["first_message", "ai", "user"]
 FinishReason = Literal["stop", "length", "tool_use", "stopped", "failed", "interrupted"]
 ContextPolicyName = Literal["window", "summarise", "hierarchical"]
+Role = Literal["user", "admin"]
+Scope = Literal["sessions:read", "sessions:write", "admin"]
 
 
 class Wire(Struct, rename="camel", omit_defaults=True):
@@ -62,6 +65,12 @@ class Params(Part, kw_only=True):
     """Base of what a client sends: unknown members are refused, except `_meta`."""
 
     meta: RequestMeta | UnsetType = field(default=UNSET, name="_meta")
+
+
+class SessionParams(Params, kw_only=True):
+    """Base of what names sessions by `key` or `keys`: a key is unique within a tenant."""
+
+    tenant: Tenant | UnsetType = UNSET
 
 
 class NoParams(Params, kw_only=True):

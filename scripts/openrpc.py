@@ -1,13 +1,14 @@
 """The protocol as an OpenRPC document, made from `rpc_schema.registry`.
 
 What OpenRPC has no word for stands under `x-`: notifications, events, errors by
-their code, close codes, and each method's params as one object. The schemas
+their code, close codes, each method's params as one object and what it needs. The schemas
 themselves are in `schemas`.
 """
 
 import re
 from typing import Any
 
+from gateway.auth.permissions import NEEDED
 from rpc_schema import close_codes
 from rpc_schema.descriptors import Method, Notification
 from rpc_schema.errors import RpcError
@@ -57,6 +58,7 @@ def _method(method: Method[Any, Any], schemas: Schemas) -> dict[str, Any]:
         "errors": [{"$ref": f"#/components/errors/{error.code}"} for error in method.errors],
         "x-params": schemas.of(method.params),
         "x-past-limits": method.past_limits,
+        "x-needs": NEEDED[method.name],
     }
 
 

@@ -15,6 +15,16 @@ The same for machines: [openrpc.json](openrpc.json). How it may change: [README]
 Params are given by name. What is not required may be left out; what has no value is left out, never null, unless null
 is among its types. Any object in params may also have `_meta`, for tools on the way; other unknown members are refused.
 Answers and notifications may get new members: ignore those you do not know."""
+_NEEDS: Final = {
+    "nothing": "nothing; it is served before the caller is known",
+    "authentication": "a caller that is known",
+    "find": "`sessions:read`; shows only what the caller may read",
+    "make": "`sessions:write`",
+    "read": "`sessions:read`, and to be the session's user, its agent's owner or an admin",
+    "write": "`sessions:write`, and to be the session's user, its agent's owner or an admin",
+    "own_agent": "to be the agent's owner or an admin",
+    "admin": "an admin",
+}
 _COMMON: Final = ("type", "seq", "at", "turn", "author", "via")
 
 
@@ -58,6 +68,7 @@ class _Page:
         for method in self._document["methods"]:
             yield f"### `{method['name']}`"
             yield method["summary"]
+            yield f"**Needs**: {_NEEDS[method['x-needs']]}."
             yield from self._params(method)
             yield from self._result(method["result"]["schema"])
             errors = [code(ref_name(error)) for error in method["errors"]]

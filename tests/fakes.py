@@ -1,11 +1,12 @@
 """Stand-ins: a clock turned by hand, a store in memory, a store that fails, agents that do as they are told."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.agents.base import Finish, Output, Turn
 from gateway.storage.base import (
@@ -24,6 +25,7 @@ from gateway.storage.base import (
     StoredAnswer,
     StoredSession,
     StoreFault,
+    TokenRow,
 )
 from gateway.storage.matching import is_asked_for, is_hidden, may_be_newest
 from gateway.storage.words import SEARCHED, Matcher, spoken
@@ -99,6 +101,7 @@ class MemoryStore:
         self._chunks: dict[int, list[bytes]] = {}
         self._answers: dict[bytes, tuple[StoredAnswer, int, bool]] = {}
         self._notes: dict[tuple[str, str], bytes] = {}
+        self._tokens: dict[str, TokenRow] = {}
         self._last_session = 0
         self._is_failing = self._is_closed = False
 
@@ -242,6 +245,26 @@ class MemoryStore:
     async def prune_answers(self, before_ms: int) -> None:
         await self._answer()
         self._answers = {scope: kept for scope, kept in self._answers.items() if kept[1] >= before_ms}
+
+    async def tokens(self) -> list[TokenRow]:
+        await self._answer()
+        return list(self._tokens.values())
+
+    async def add_token(self, token: TokenRow) -> None:
+        await self._answer()
+        if token.id in self._tokens or token.hash in {row.hash for row in self._tokens.values()}:
+            raise StoreFault("there already")
+        self._tokens[token.id] = token
+
+    async def revoke_token(self, id: str, at_ms: int) -> None:
+        await self._answer()
+        if id in self._tokens and self._tokens[id].revoked_at is None:
+            self._tokens[id] = replace(self._tokens[id], revoked_at=at_ms)
+
+    async def touch_tokens(self, used_ms: Mapping[str, int]) -> None:
+        await self._answer()
+        for id in used_ms.keys() & self._tokens.keys():
+            self._tokens[id] = replace(self._tokens[id], last_used_at=used_ms[id])
 
     async def writable(self) -> bool:
         return not self._is_failing and not self._is_closed

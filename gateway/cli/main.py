@@ -20,6 +20,7 @@ _HELP_BY_COMMAND: Final = {
     "chat": "Talk with an agent.",
     "sessions": "List, show, export and import sessions.",
     "call": "Call any method of the protocol.",
+    "token": "Make, list and revoke tokens.",
     "config": "Check and show the settings.",
 }
 

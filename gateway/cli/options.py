@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -50,12 +51,13 @@ def calls_gateway(command: Callable[..., Any]) -> Callable[..., Any]:
         default=DEFAULT_URL,
         show_default=True,
         show_envvar=True,
-        help="Where the gateway is.",
+        help="Where the gateway is; GATEWAY_TOKEN in the environment is who you are.",
     )
-    @click.option("--token", envvar="GATEWAY_TOKEN", show_envvar=True, help="Who you are; better in the environment.")
     @click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Nothing on stderr but errors.")
     @functools.wraps(command)
-    def wrapped(url: str, token: str | None, is_quiet: bool, **others: Any) -> Any:
+    def wrapped(url: str, is_quiet: bool, **others: Any) -> Any:
+        # Not an option: command lines stand in process lists and shell histories.
+        token = os.environ.get("GATEWAY_TOKEN") or None
         return command(Caller(url, token, is_quiet), **others)
 
     return wrapped

@@ -127,6 +127,8 @@ class Connection:
             raise GatewayUnreachable(self.url, "no answer in time") from error
         except ConnectionLost as error:
             raise self._turned_away(error) from error
+        if self.hello.principal is None:
+            raise Unauthenticated
         self._message_bytes = self.hello.limits.message_bytes
 
     def _turned_away(self, error: ConnectionLost) -> Exception:

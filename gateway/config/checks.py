@@ -4,7 +4,6 @@ Pure: settings in, sentences out. What the options of a kind of agent may be is
 known to `agents.kinds`.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,30 +12,14 @@ from msgspec import UNSET
 
 from gateway.settings import AgentSettings, Settings
 
-from .values import shown
-
 
 def disagreements(settings: Settings, sources: Mapping[str, str]) -> list[str]:
     """Give a sentence for each, none of them twice."""
-    problems = [*_host(settings, sources), *_policy(_Effective(settings, sources))]
+    problems = [*_policy(_Effective(settings, sources))]
     for agent in settings.agents:
         problems += _policy(_Effective(settings, sources, agent))
         problems += _agent(agent, sources)
     return list(dict.fromkeys(problems))
-
-
-def _host(settings: Settings, sources: Mapping[str, str]) -> Iterator[str]:
-    host = settings.server.host
-    if not _is_loopback(host):
-        allowed = "127.0.0.0/8, ::1 or localhost while no authentication can be set"
-        yield f"server.host ({sources['server.host']}) must be {allowed}, got {shown(host)}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class _Effective:

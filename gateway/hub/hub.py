@@ -40,15 +40,25 @@ class Sink(Protocol):
 class Closable:
     """Whatever a client has under a subscription id; `prev` is the seq of the last event it was sent.
 
-    `topic` is None where it is not about one session. `live` is set once it gets
-    what is published, or is closed. `ended` is called once, when it is detached
-    for whatever reason.
+    `topic` is None where it is not about one session. `may_read` is asked before
+    every notification. `live` is set once it gets what is published, or is closed.
+    `ended` is called once, when it is detached for whatever reason.
     """
 
-    __slots__ = ("ended", "id", "is_closed", "live", "prev", "sink", "topic")
+    __slots__ = ("ended", "id", "is_closed", "live", "may_read", "prev", "sink", "topic")
 
-    def __init__(self, id: str, topic: Topic | None, sink: Sink, *, prev: int, ended: Callable[[], None]) -> None:
-        self.id, self.topic, self.sink, self.prev, self.ended = id, topic, sink, prev, ended
+    def __init__(
+        self,
+        id: str,
+        topic: Topic | None,
+        sink: Sink,
+        *,
+        prev: int,
+        ended: Callable[[], None],
+        may_read: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.id, self.topic, self.sink, self.prev = id, topic, sink, prev
+        self.ended, self.may_read = ended, may_read
         self.live = asyncio.Event()
         self.is_closed = False
 
@@ -60,9 +70,18 @@ class Subscription(Closable):
     topic: Topic
 
     def __init__(
-        self, id: str, topic: Topic, epoch: str, sink: Sink, *, deltas: bool, prev: int, ended: Callable[[], None]
+        self,
+        id: str,
+        topic: Topic,
+        epoch: str,
+        sink: Sink,
+        *,
+        deltas: bool,
+        prev: int,
+        ended: Callable[[], None],
+        may_read: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(id, topic, sink, prev=prev, ended=ended)
+        super().__init__(id, topic, sink, prev=prev, ended=ended, may_read=may_read)
         self.deltas = deltas
         who = b'{"subscription":%b,"key":%b' % (_encode(id), _encode(topic[1]))
         self._event_head = head_of(EVENT.name) + who + b',"epoch":%b,"prev":' % _encode(epoch)
@@ -85,7 +104,9 @@ class Hub:
         self._by_topic: dict[Topic, dict[Subscription, None]] = {}
 
     def attach(self, subscription: Subscription) -> None:
-        """From now on it gets what is published."""
+        """From now on it gets what is published; one that is closed stays so."""
+        if subscription.is_closed:
+            return
         self._by_topic.setdefault(subscription.topic, {})[subscription] = None
         subscription.live.set()
 
@@ -109,7 +130,7 @@ class Hub:
     def publish_event(self, topic: Topic, seq: int, body: bytes) -> None:
         """Tell all followers of an event that is durable; `body` is its JSON."""
         frames: dict[tuple[str, int], bytes] = {}
-        for follower in self._by_topic.get(topic, ()):
+        for follower in self._readers(topic):
             shared = (follower.id, follower.prev)
             frame = frames.get(shared)
             if frame is None:
@@ -119,12 +140,11 @@ class Hub:
 
     def publish_delta(self, topic: Topic, delta: Delta) -> None:
         """Tell those who want it of a piece of a running turn."""
-        followers = self._by_topic.get(topic)
-        if followers is None:
+        if topic not in self._by_topic:
             return
         body = _encode(delta)
         frames: dict[str, bytes] = {}
-        for follower in followers:
+        for follower in self._readers(topic):
             if follower.deltas:
                 frame = frames.get(follower.id)
                 if frame is None:
@@ -133,13 +153,24 @@ class Hub:
 
     def replay(self, subscription: Subscription, seq: int, body: bytes) -> None:
         """Send one follower an event of the past."""
+        if not self.review(subscription):
+            return
         frame = self.frame(subscription.event(body))
         subscription.prev = seq
         subscription.sink.notify(subscription.topic, frame)
 
     def catch_up(self, subscription: Subscription, delta: Delta) -> None:
         """Send one follower what a running turn said while it was not attached."""
+        if not self.review(subscription):
+            return
         subscription.sink.notify(subscription.topic, self.frame(subscription.delta(_encode(delta))))
+
+    def review(self, subscription: Closable) -> bool:
+        """Whether it goes on: one whose holder may no longer read is closed."""
+        if subscription.is_closed or subscription.may_read():
+            return not subscription.is_closed
+        self.close(subscription, "forbidden", resumable=False)
+        return False
 
     def close(self, subscription: Closable, reason: CloseReason, *, resumable: bool) -> None:
         """End one subscription and say why."""
@@ -153,6 +184,10 @@ class Hub:
         """End the subscriptions of a session that was deleted."""
         for follower in list(self._by_topic.get(topic, ())):
             self.close(follower, "deleted", resumable=False)
+
+    def _readers(self, topic: Topic) -> list[Subscription]:
+        """Who follows and may; the others are closed."""
+        return [follower for follower in list(self._by_topic.get(topic, ())) if self.review(follower)]
 
 
 def notification(method: str, params: Struct) -> bytes:

@@ -19,8 +19,6 @@ async def get(call: Call, params: wire.GetParams) -> wire.Agent:
 async def set_policy(call: Call, params: wire.SetPolicyParams) -> wire.SetPolicyResult:
     """Change what its sessions live by, from now on; their timers follow."""
     services = call.services
-    services.roster.agent(params.agent)
-    call.require_agent(params.agent)
     effective = await services.rules.set(params.agent, params.policy)
     services.retiming.want()
     return wire.SetPolicyResult(policy=effective.policy, policy_sources=effective.sources)

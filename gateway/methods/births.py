@@ -26,9 +26,11 @@ async def give_birth(call: Call, lane: Lane, params: NewSession, answer: MakeAns
     """Make the session of a lane that has none. The caller is in the lane.
 
     Raises:
+        SessionNotFound: the tenant is not the caller's.
         AgentNotFound, Forbidden, MetadataTooLarge, SessionLimit, ShuttingDown, StoreUnavailable.
     """
     call.check_serving()
+    call.check_tenant()
     services = call.services
     birth = await _prepare(call, lane.topic[1], params)
     state, created = lifecycle.create(birth, call.principal.user, services.clock.now_ms())
@@ -63,7 +65,7 @@ async def _prepare(call: Call, key: str, params: NewSession) -> Birth:
     services = call.services
     agent = services.roster.agent(params.agent)
     user = call.acting_for(params.user)
-    resource = call.resource(call.principal.tenant, user, params.agent)
+    resource = call.resource(call.tenant, user, params.agent)
     call.require(resource, "write")
     check_metadata(call, params.metadata)
     patch = params.policy if params.policy is not UNSET else PolicyPatch()
@@ -74,7 +76,7 @@ async def _prepare(call: Call, key: str, params: NewSession) -> Birth:
     title = None if params.title is UNSET else params.title
     return Birth(
         id=await services.new_session_id(),
-        tenant=call.principal.tenant,
+        tenant=call.tenant,
         key=key,
         user=user,
         agent=params.agent,

@@ -29,7 +29,7 @@ async def send(call: Call, params: wire.SendParams) -> wire.SendResult:
     topic = call.topic(params.key)
     if not params.wait:
         call.hold(topic)
-    once = services.idempotency.repeatable(call.principal, wire.SEND.name, params.key, params)
+    once = call.repeatable(wire.SEND.name, params.key, params)
     async with services.lanes.enter(topic) as lane:
         result = await services.idempotency.earlier(once, wire.SendResult, _never)
         if params.subscribe:

@@ -27,10 +27,9 @@ Fork, Transfer, Import = wire.ForkResult, wire.TransferResult, wire.ImportResult
 async def fork(call: Call, params: wire.ForkParams) -> wire.ForkResult:
     """Copy a session up to a point; the copy belongs to the same user, whoever asks for it."""
     services = call.services
-    once = services.idempotency.repeatable(call.principal, wire.FORK.name, params.key, params)
-    async with call.session(params.key, "read") as lane:
+    once = call.repeatable(wire.FORK.name, params.key, params)
+    async with call.session(params.key, "write") as lane:
         source = lane.session
-        call.require(call.resource(source.tenant, source.user, source.agent), "write")
         key = made_key(source.agent, once, services.clock.now_ms())
         call.hold((source.tenant, key))
         async with services.lanes.enter((source.tenant, key)) as target:
@@ -44,7 +43,7 @@ async def fork(call: Call, params: wire.ForkParams) -> wire.ForkResult:
 async def transfer(call: Call, params: wire.TransferParams) -> wire.TransferResult:
     """End a session and go on in another with another agent, both or neither."""
     services = call.services
-    once = services.idempotency.repeatable(call.principal, wire.TRANSFER.name, params.key, params)
+    once = call.repeatable(wire.TRANSFER.name, params.key, params)
     async with call.session(params.key, "write") as lane:
         source = lane.session
         key = made_key(params.agent, once, services.clock.now_ms())
@@ -68,7 +67,7 @@ async def import_(call: Call, params: wire.ImportParams) -> wire.ImportResult:
     services, now_ms = call.services, call.services.clock.now_ms()
     header = imports.header(params.data)
     wanted = params.key if params.key is not UNSET else header.key
-    once = services.idempotency.repeatable(call.principal, wire.IMPORT.name, wanted, params)
+    once = call.repeatable(wire.IMPORT.name, wanted, params)
     for key in imports.names(wanted, rename=params.on_conflict == "rename", now_ms=now_ms):
         call.hold(call.topic(key))
         async with services.lanes.enter(call.topic(key)) as lane:

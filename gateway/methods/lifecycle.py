@@ -22,7 +22,7 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
     """Make a session; the key must be free, a deleted session's may be used again."""
     services = call.services
     key = params.key if params.key is not UNSET else ""
-    once = services.idempotency.repeatable(call.principal, wire.CREATE.name, key, params)
+    once = call.repeatable(wire.CREATE.name, key, params)
     if params.key is UNSET:
         key = made_key(params.agent, once, services.clock.now_ms())
     topic = call.topic(key)
@@ -64,7 +64,7 @@ async def update(call: Call, params: wire.UpdateParams) -> wire.SessionResult:
 async def renew(call: Call, params: wire.RenewParams) -> wire.SessionResult:
     """Give it its whole timeout again."""
     services = call.services
-    once = services.idempotency.repeatable(call.principal, wire.RENEW.name, params.key, params)
+    once = call.repeatable(wire.RENEW.name, params.key, params)
     async with call.session(params.key, "write") as lane:
         earlier = await services.idempotency.earlier(
             once, wire.SessionResult, lambda: wire.SessionResult(session=services.summary(lane.session))
@@ -124,7 +124,7 @@ async def restore(call: Call, key: str, params: wire.ManyParams) -> wire.Session
 async def reset(call: Call, key: str, params: wire.ClearParams) -> wire.ResetResult:
     """Clear its history and its queue."""
     services = call.services
-    once = services.idempotency.repeatable(call.principal, wire.RESET.name, key, params)
+    once = call.repeatable(wire.RESET.name, key, params)
     async with call.session(key, "write") as lane:
         earlier = await services.idempotency.earlier(
             once,
@@ -154,7 +154,7 @@ async def reset(call: Call, key: str, params: wire.ClearParams) -> wire.ResetRes
 async def delete(call: Call, key: str, params: wire.ClearParams) -> wire.DeleteResult:
     """Delete it and all that was said in it."""
     services = call.services
-    once = services.idempotency.repeatable(call.principal, wire.DELETE.name, key, params)
+    once = call.repeatable(wire.DELETE.name, key, params)
     deleted = wire.DeleteResult(deleted=True)
     async with services.lanes.enter(call.topic(key)) as lane:
         earlier = await services.idempotency.earlier(once, wire.DeleteResult, lambda: deleted)

@@ -5,7 +5,7 @@ from msgspec import UNSET, Raw
 from msgspec.structs import asdict
 
 from gateway.rpc.handlers import bind
-from gateway.services import Call
+from gateway.services import Call, visible_to
 from gateway.sessions.watches import Watch
 from rpc_schema import errors
 from rpc_schema import subscriptions as wire
@@ -71,7 +71,20 @@ def _attach(call: Call, params: wire.WatchParams) -> Watch:
         peer.subscriptions.pop(id, None)
         services.watching.detach(attached, view)
 
-    attached = Watch(id, peer.outbox, call.principal.tenant, frame=services.hub.frame, spawn=peer.spawn, ended=ended)
+    def may_read() -> bool:
+        """Not with other rights than those that the list was asked with."""
+        principal = peer.credential.principal if peer.credential is not None else None
+        return principal is not None and "sessions:read" in principal.scopes and visible_to(principal) == seen
+
+    attached = Watch(
+        id,
+        peer.outbox,
+        call.principal.home,
+        frame=services.hub.frame,
+        spawn=peer.spawn,
+        ended=ended,
+        may_read=may_read,
+    )
     view = services.watching.attach(attached, lambda: services.directory.view(params, seen))
     peer.subscriptions[id] = attached
     return attached

@@ -15,8 +15,10 @@ from gateway.services import Call
 from gateway.storage.base import StoreFault
 from rpc_schema import close_codes
 from rpc_schema import system as wire
-from rpc_schema.errors import StoreUnavailable, Unauthenticated
+from rpc_schema.errors import StoreUnavailable
 from rpc_schema.types import NoParams
+
+from .credentials import show, take
 
 log = structlog.get_logger(__name__)
 
@@ -24,21 +26,16 @@ log = structlog.get_logger(__name__)
 async def hello(call: Call, params: wire.HelloParams) -> wire.HelloResult:
     """Greet. A token that opens nothing is refused, and so is the connection."""
     if params.token is not UNSET:
-        call.afterwards(lambda: call.peer.close(close_codes.UNAUTHENTICATED, "unauthenticated"))
-        raise Unauthenticated
+        take(call, params.token, close_codes.UNAUTHENTICATED)
     if params.client is not UNSET:
+        call.peer.client = f"{params.client.name} {params.client.version}".strip()
         log.info("client_greeted", client=params.client.name, version=params.client.version)
-    services, principal = call.services, call.principal
+    services, credential = call.services, call.peer.credential
     return wire.HelloResult(
         server=wire.Server(name="session-gateway", version=__version__, instance=services.instance.id),
         protocol=wire.PROTOCOL,
         connection=call.peer.id,
-        principal=wire.Principal(
-            user=principal.user,
-            tenant=principal.tenant,
-            roles=sorted(principal.roles),
-            scopes=sorted(principal.scopes),
-        ),
+        principal=show(credential) if credential is not None else None,
         limits=services.limits,
         now=instant(services.clock.now_ms()),
     )
@@ -62,6 +59,26 @@ async def health(call: Call, params: NoParams) -> wire.HealthResult:
     )
 
 
+async def connections(call: Call, params: NoParams) -> wire.ConnectionsResult:
+    """Who is connected, as far as the caller's rights reach."""
+    known = [(peer, peer.credential) for peer in call.services.instance.peers() if peer.credential is not None]
+    return wire.ConnectionsResult(
+        connections=[
+            wire.ConnectionInfo(
+                id=peer.id,
+                user=credential.principal.user,
+                tenant=credential.principal.tenant,
+                token=credential.token,
+                since=instant(peer.since),
+                client=peer.client,
+                remote=peer.remote,
+            )
+            for peer, credential in known
+            if call.principal.is_everywhere or credential.principal.tenant == call.principal.tenant
+        ]
+    )
+
+
 async def discover(call: Call, params: NoParams) -> msgspec.Raw:
     """The committed document: what a client reads here is what the tests hold the wire to."""
     return msgspec.Raw(openrpc())
@@ -82,6 +99,7 @@ def openrpc() -> bytes:
 HANDLERS = (
     bind(wire.HELLO, hello, is_immediate=True),
     bind(wire.HEALTH, health),
+    bind(wire.CONNECTIONS, connections, is_immediate=True),
     bind(wire.DISCOVER, discover, is_immediate=True),
     bind(wire.CANCEL, cancel, is_immediate=True),
 )

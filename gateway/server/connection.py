@@ -15,7 +15,9 @@ import structlog
 from msgspec import UNSET, UnsetType
 from websockets.exceptions import ConnectionClosed
 
-from gateway.auth.principal import Principal
+from gateway.auth.permissions import NEEDED
+from gateway.auth.principal import Credential
+from gateway.auth.tokens import is_past
 from gateway.hub.hub import Closable
 from gateway.rpc import frames
 from gateway.rpc.dispatcher import Dispatcher, broken
@@ -23,24 +25,36 @@ from gateway.rpc.frames import Element, Refusal
 from gateway.services import Call, Services
 from rpc_schema import close_codes
 from rpc_schema.envelope import Id, Request
-from rpc_schema.errors import Cancelled, InvalidRequest, Overloaded, ResponseTooBig
+from rpc_schema.errors import Cancelled, InvalidRequest, Overloaded, RequestTooBig, ResponseTooBig, Unauthenticated
 
 from .outbox import Outbox, text_frame
 from .socket import STALLED_GRACE_S, Socket
 
 BATCH_AT_ONCE = 8
+STRANGER_BYTES = 64 * 1024
+"""Of one message, until the caller is known."""
+LAST_WORDS_S = 0.1
+EXPEL_GRACE_S = 1.0
 RETRY_AFTER_MS = 100
 Reply = Callable[[bytes | None], None]
 log = structlog.get_logger(__name__)
 
 
 class Connection:
-    """A Peer: one socket, its requests in flight, its subscriptions."""
+    """A Peer: one socket, its requests in flight, its subscriptions.
+
+    `on_admitted` is called when it goes by another credential, `on_gone` once.
+    """
+
+    on_admitted: Callable[[], None] = staticmethod(lambda: None)
+    on_gone: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
-        self, id: str, socket: Socket, principal: Principal, services: Services, dispatcher: Dispatcher[Call]
+        self, id: str, socket: Socket, credential: Credential | None, services: Services, dispatcher: Dispatcher[Call]
     ) -> None:
-        self.id, self.principal = id, principal
+        self.id, self.credential = id, credential
+        self.since = services.clock.now_ms()
+        self.client: str | None = None
         self.subscriptions: dict[str, Closable] = {}
         self._socket, self._services, self._dispatcher = socket, services, dispatcher
         self.outbox = Outbox(socket.transport, services.limits.outbox_bytes, self._give_up)
@@ -51,6 +65,38 @@ class Connection:
         self._is_closing = False
         socket.on_writable = lambda is_writable: self.outbox.resume() if is_writable else self.outbox.pause()
         socket.on_lost = self.outbox.close
+
+    @property
+    def remote(self) -> str | None:
+        """Address and port of the other end."""
+        address = self._socket.remote_address
+        return f"{address[0]}:{address[1]}" if address else None
+
+    def admit(self, credential: Credential) -> None:
+        """Go by this from now on; what it follows and may no longer read is closed."""
+        self.credential = credential
+        limit_messages(self._socket, self._services.limits.message_bytes)
+        self.review()
+        self.on_admitted()
+        log.info("connection_admitted", connection=self.id, user=credential.principal.user, token=credential.token)
+
+    def review(self) -> None:
+        """Close the subscriptions to what may no longer be read."""
+        for subscription in list(self.subscriptions.values()):
+            self._services.hub.review(subscription)
+
+    def expel(self, code: int, reason: str) -> None:
+        """It may do nothing more; what is answered just now is heard, then it is gone, whatever the client does."""
+        self._is_closing = True
+        self.credential = None
+        for subscription in list(self.subscriptions.values()):
+            self._services.hub.detach(subscription)
+        asyncio.get_running_loop().call_later(LAST_WORDS_S, self._let_go, code, reason)
+
+    def _let_go(self, code: int, reason: str) -> None:
+        self.outbox.flush()
+        self.outbox.close()
+        self._socket.start_closing(code, reason, EXPEL_GRACE_S)
 
     async def serve(self) -> None:
         """Read until the client goes; then nothing of the connection is left."""
@@ -138,12 +184,19 @@ class Connection:
     def _refusal(self, element: Element, *, past_limits: bool) -> Refusal | None:
         if isinstance(element, Refusal):
             return element
+        if not self._is_known() and NEEDED.get(element.method) != "nothing":
+            return Refusal(element.id, Unauthenticated())
         if element.id is not UNSET and element.id is not None and element.id in self._in_flight:
             # With the id it would be taken for the answer to the request that has it.
             return Refusal(None, InvalidRequest(reason="this id is in flight already"))
         if self._places_taken >= self._services.limits.requests_in_flight and not past_limits:
             return Refusal(element.id, Overloaded(retry_after_ms=RETRY_AFTER_MS))
         return None
+
+    def _is_known(self) -> bool:
+        """Whether it goes by something that is good: the wheel may be a tick late, a call is not."""
+        credential = self.credential
+        return credential is not None and not is_past(credential.expires_at, self._services.clock.now_ms())
 
     async def _perform(self, request: Request, call: Call, reply: Reply) -> None:
         with structlog.contextvars.bound_contextvars(connection=self.id, call=request.id, method=request.method):
@@ -176,6 +229,7 @@ class Connection:
         self._socket.start_closing(close_codes.TOO_SLOW, "too slow: reconnect and resume", STALLED_GRACE_S)
 
     async def _clean_up(self) -> None:
+        self.on_gone()
         self.outbox.close()
         for subscription in list(self.subscriptions.values()):
             self._services.hub.detach(subscription)
@@ -183,6 +237,12 @@ class Connection:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def limit_messages(socket: Socket, max_bytes: int) -> None:
+    """Let a client send no more at a time, and tell it so when it does."""
+    too_big = Dispatcher.refuse(None, RequestTooBig(limit=max_bytes))
+    socket.limit_messages(max_bytes, too_big or b"")
 
 
 class _Place:

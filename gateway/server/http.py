@@ -11,6 +11,9 @@ from urllib.parse import unquote, urlsplit
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from gateway.auth.tokens import Tokens
+
+from .credentials import credential_of, shown
 from .origins import is_own_host, is_own_origin
 
 Page = Callable[[], Awaitable[tuple[HTTPStatus, str, bytes]]]
@@ -25,8 +28,9 @@ class Http:
     """Answers what comes to the port before it may become a socket."""
 
     def __init__(
-        self, pages: dict[str, Page], *, allowed_origins: Collection[str], public_hosts: Collection[str]
+        self, pages: dict[str, Page], tokens: Tokens, *, allowed_origins: Collection[str], public_hosts: Collection[str]
     ) -> None:
+        self._tokens = tokens
         self._pages, self._allowed_origins = pages, allowed_origins
         self._public_hosts = frozenset(name.lower() for name in public_hosts)
 
@@ -46,7 +50,8 @@ class Http:
             return _refuse(HTTPStatus.FORBIDDEN, "This Host is not one of the gateway's; name it in public_hosts.")
         if not is_own_origin(headers.get_all("Origin"), hosts[0], self._allowed_origins):
             return _refuse(HTTPStatus.FORBIDDEN, "This Origin may not use the gateway; name it in allowed_origins.")
-        if headers.get_all("Authorization"):
+        token = shown(headers)
+        if token is not None and token.way == "header" and credential_of(token, self._tokens) is None:
             return _refuse(HTTPStatus.UNAUTHORIZED, "These credentials are not valid.", ("WWW-Authenticate", "Bearer"))
         return None
 

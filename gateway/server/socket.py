@@ -51,6 +51,11 @@ class Socket(ServerConnection):
         if self.protocol.state in (State.CLOSING, State.CLOSED):
             self.on_lost()
 
+    def limit_messages(self, max_bytes: int, oversized_answer: bytes) -> None:
+        """Take no larger messages from now on."""
+        self.protocol.max_message_size = max_bytes
+        self.oversized_answer = oversized_answer
+
     def pause_writing(self) -> None:
         """The socket is full."""
         super().pause_writing()

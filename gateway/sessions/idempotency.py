@@ -18,7 +18,7 @@ from gateway.storage.base import Answer, Store, StoreFault
 from rpc_schema.errors import IdempotencyConflict, StoreUnavailable
 
 KEPT_MS = 24 * 60 * 60 * 1000
-_NOT_COMPARED = ("meta", "wait", "subscribe", "key", "keys")
+_NOT_COMPARED = ("meta", "wait", "subscribe", "tenant", "key", "keys")
 
 R = TypeVar("R", bound=Struct)
 
@@ -42,13 +42,13 @@ class Idempotency:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
 
-    def repeatable(self, principal: Principal, method: str, key: str, params: Any) -> Repeatable | None:
+    def repeatable(self, principal: Principal, tenant: str, method: str, key: str, params: Any) -> Repeatable | None:
         """Name the call by who, what, which session and the caller's word; None when it has none."""
         if params.idempotency_key is UNSET:
             return None
         fields = {name: getattr(params, name) for name in params.__struct_fields__ if name not in _NOT_COMPARED}
         compared = {name: value for name, value in fields.items() if value is not UNSET}
-        who = [principal.tenant, principal.user, method, key, params.idempotency_key]
+        who = [principal.tenant, principal.user, tenant, method, key, params.idempotency_key]
         return Repeatable(_digest(who), _digest(compared), self._clock.now_ms())
 
     async def earlier(self, call: Repeatable | None, answer: type[R], erased: Callable[[], R]) -> R | None:

@@ -33,8 +33,9 @@ class Watch(Closable):
         frame: Callable[[bytes], bytes],
         spawn: Spawn,
         ended: Callable[[], None],
+        may_read: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(id, None, sink, prev=0, ended=ended)
+        super().__init__(id, None, sink, prev=0, ended=ended, may_read=may_read)
         self.tenant, self._frame, self._spawn = tenant, frame, spawn
         self._pending: dict[Topic, Step] = {}
         self._behind: dict[Topic, None] = {}
@@ -84,6 +85,6 @@ class Watch(Closable):
 
     def _send(self, topic: Topic) -> None:
         step = self._pending.pop(topic, None)
-        if step is not None and not self.is_closed:
+        if step is not None and not self.is_closed and self.may_read():
             names_tenant = topic[0] != self.tenant
             self.sink.notify(None, step.line.frame(self._frame, self.id, step.change, names_tenant=names_tenant))

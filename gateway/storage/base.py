@@ -6,7 +6,7 @@ that it can be erased (`Commit.purge_to`, `Commit.forget`) without a trace.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -123,6 +123,21 @@ class Retimed(Struct):
     due_at: int | None
     warn_at: int | None
     expires_at: int | None
+
+
+class TokenRow(Struct, frozen=True, kw_only=True):
+    """A gateway token, of which only the hash is kept. Instants are milliseconds UTC."""
+
+    id: str
+    hash: bytes
+    user: str
+    tenant: str
+    roles: list[str]
+    scopes: list[str]
+    created_at: int
+    expires_at: int | None = None
+    last_used_at: int | None = None
+    revoked_at: int | None = None
 
 
 class EventQuery(Struct, kw_only=True):
@@ -292,6 +307,18 @@ class Store(Protocol):
 
     async def prune_answers(self, before_ms: int) -> None:
         """Forget answers older than that."""
+
+    async def tokens(self) -> list[TokenRow]:
+        """Every gateway token that was ever made, in that order."""
+
+    async def add_token(self, token: TokenRow) -> None:
+        """Keep a new one; durable when this returns."""
+
+    async def revoke_token(self, id: str, at_ms: int) -> None:
+        """Write down that it was revoked; the first time counts. Durable when this returns."""
+
+    async def touch_tokens(self, used_ms: Mapping[str, int]) -> None:
+        """Write down when tokens, by id, were last used."""
 
     async def writable(self) -> bool:
         """Whether a commit would go through now."""

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import aiosqlite
 import structlog
 
-from . import sqlite_directory, sqlite_indexing, sqlite_search, sqlite_writes
+from . import sqlite_directory, sqlite_indexing, sqlite_search, sqlite_tokens, sqlite_writes
 from .base import (
     Commit,
     EventPage,
@@ -36,6 +36,7 @@ from .base import (
     StoredSession,
     StoreFault,
     StoreRefused,
+    TokenRow,
 )
 from .sqlite_indexer import Indexer
 
@@ -262,6 +263,22 @@ class SqliteStore:
     async def prune_answers(self, before_ms: int) -> None:
         """Forget answers older than that."""
         await self._change(partial(sqlite_writes.prune_answers, before_ms))
+
+    async def tokens(self) -> list[TokenRow]:
+        """Every gateway token that was ever made, in that order."""
+        return await self._read(sqlite_tokens.read)
+
+    async def add_token(self, token: TokenRow) -> None:
+        """Keep a new one; durable when this returns."""
+        await self._change(partial(sqlite_tokens.add, token))
+
+    async def revoke_token(self, id: str, at_ms: int) -> None:
+        """Write down that it was revoked; the first time counts. Durable when this returns."""
+        await self._change(partial(sqlite_tokens.revoke, id, at_ms))
+
+    async def touch_tokens(self, used_ms: Mapping[str, int]) -> None:
+        """Write down when tokens, by id, were last used."""
+        await self._change(partial(sqlite_tokens.touch, used_ms))
 
     async def writable(self) -> bool:
         """Whether commits would go through now: tried on the disk, not guessed."""

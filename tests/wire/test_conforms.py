@@ -20,7 +20,7 @@ ERRORS = {error["code"]: error for error in DOCUMENT["x-errors"]}
 
 ANYWHERE = {
     "parse_error", "invalid_request", "method_not_found", "invalid_params", "internal_error",
-    "overloaded", "request_too_big", "response_too_big", "batch_too_big", "cancelled",
+    "overloaded", "request_too_big", "response_too_big", "batch_too_big", "cancelled", "unauthenticated",
 }  # fmt: skip
 """Errors that a method need not name among its own."""
 

@@ -46,7 +46,9 @@ def test_help_names_every_command_as_it_names_itself() -> None:
         assert cli.get_command(context, name) is command
 
 
-@pytest.mark.parametrize("command", ["serve", "chat", "sessions", "sessions list", "sessions export", "call", "config"])
+@pytest.mark.parametrize(
+    "command", ["serve", "chat", "sessions", "sessions list", "sessions export", "call", "token", "config"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     """-h works everywhere."""
     result = run(*command.split(), "-h")
@@ -82,7 +84,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["sessions", "list", "--limit", "none"], "Invalid value for '--limit'"),
         (["sessions", "show"], "Missing argument 'KEY'"),
         (["call", "--url", "nowhere", "gateway.health"], "'nowhere' is not a gateway's address; one looks like ws://"),
-        (["call", "--token", "two words", "gateway.health"], "a token is printable ASCII"),
+        (["call", "--token", "gw_x", "gateway.health"], "No such option"),
     ],
 )
 def test_a_slip_costs_one_line(args: list[str], hint: str) -> None:
@@ -93,6 +95,15 @@ def test_a_slip_costs_one_line(args: list[str], hint: str) -> None:
     assert result.stderr.startswith("error: ")
     assert hint in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_token_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anybody is called; the token itself is not."""
+    monkeypatch.setenv("GATEWAY_TOKEN", "two words")
+    result = run("call", "gateway.health")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "a token is printable ASCII" in result.stderr
+    assert "two words" not in result.stderr
 
 
 def test_no_gateway() -> None:

@@ -17,6 +17,7 @@ LIMITS = {
 }  # fmt: skip
 HELLO = {
     "server": {"name": "scripted", "version": "1", "instance": "i"}, "protocol": "1.0", "connection": "c1",
+    "principal": {"user": "local", "tenant": "default", "roles": ["admin"], "scopes": ["admin"]},
     "limits": LIMITS, "now": "2026-11-20T09:30:00.123Z",
 }  # fmt: skip
 SESSION = {

@@ -204,3 +204,34 @@ def test_a_notification() -> None:
     """To everybody, as JSON."""
     said = json.loads(notification("gateway.shutdown", ShutdownParams(reason="bye", retry_after_ms=5)))
     assert said == {"jsonrpc": "2.0", "method": "gateway.shutdown", "params": {"reason": "bye", "retryAfterMs": 5}}
+
+
+def test_a_follower_who_may_no_longer_read() -> None:
+    """Hears why, and nothing more; the others go on. Asked before each notification of whatever kind."""
+    counter, ear, other = Counter(), Ear(), Ear()
+    rights = {"may": True}
+    follower = counter.follow(ear)
+    follower.may_read = lambda: rights["may"]
+    counter.follow(other, "s2")
+    counter.hub.publish_event(TOPIC, 1, b"{}")
+    rights["may"] = False
+    counter.hub.publish_delta(TOPIC, Delta(turn="t", kind="text", offset=0, text="secret"))
+    counter.hub.publish_event(TOPIC, 2, b"{}")
+    assert ear.params[1:] == [{"subscription": "s1", "reason": "forbidden", "lastSeq": 1, "resumable": False}]
+    assert len(other.frames) == 3
+    assert counter.ended == ["s1"]
+
+
+def test_a_follower_who_may_not_read_what_it_missed() -> None:
+    """Neither events of the past nor what the turn said; and it never gets live."""
+    for send in ("replay", "catch_up"):
+        counter, ear = Counter(), Ear()
+        follower = Subscription("s1", TOPIC, "e", ear, deltas=True, prev=0, ended=lambda: None, may_read=lambda: False)
+        if send == "replay":
+            counter.hub.replay(follower, 1, b"{}")
+        else:
+            counter.hub.catch_up(follower, Delta(turn="t", kind="text", offset=0, text="secret"))
+        counter.hub.attach(follower)
+        counter.hub.publish_event(TOPIC, 2, b"{}")
+        assert [params.get("reason") for params in ear.params] == ["forbidden"]
+        assert not counter.hub._by_topic

@@ -29,7 +29,7 @@ class Desk:
         """A call with the caller's word `w`."""
         usual = {"key": "k", "content": "hi", "idempotency_key": "w"}
         made = SendParams(**usual | params)
-        found = self.idempotency.repeatable(who, method, made.key, made)
+        found = self.idempotency.repeatable(who, who.home, method, made.key, made)
         assert found is not None
         return found
 
@@ -51,7 +51,7 @@ async def test_a_repeat() -> None:
 async def test_a_call_without_a_word() -> None:
     """Is never a repeat."""
     desk = Desk()
-    call = desk.idempotency.repeatable(LOCAL_ADMIN, "session.send", "k", SendParams(key="k", content="hi"))
+    call = desk.idempotency.repeatable(LOCAL_ADMIN, "default", "session.send", "k", SendParams(key="k", content="hi"))
     assert call is None
     assert await desk.earlier(call) is None
 

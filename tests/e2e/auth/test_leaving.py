@@ -1,0 +1,171 @@
+"""Tokens that are revoked or run out take their connections with them; rights that go take subscriptions."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from rpc_schema.errors import TokenNotFound
+from tests.e2e.auth.people import ALICE, ANNA, BOB, OLGA, ROOT, connected, office, owned_by, person, token_of
+from tests.e2e.auth.test_ways import closed, user_of
+from tests.e2e.inside import settings_of
+from tests.fakes import FakeClock
+from tests.unit.server.bare import SMALL_WINDOW, bare
+
+
+async def test_revoked(tmp_path: Path) -> None:
+    """All connections of the token and no other; what they follow says nothing more, their turns go on."""
+    async with office(tmp_path) as gateway, person(gateway, ANNA) as admin:
+        made = await admin.call("token.create", user="alice")
+        token, other = made["token"], await token_of(gateway, ALICE)
+        async with connected(gateway, token) as one, connected(gateway) as two, connected(gateway, other) as three:
+            await two.call("gateway.hello", token=token)
+            waiting = {"key": "k", "content": "/sleep 60000", "create": {"agent": "echo"}, "wait": True}
+            await one.ask("session.send", subscribe=True, **waiting)
+            await one.event("turn.started")
+            before = time.monotonic()
+            await admin.call("token.revoke", id=made["id"])
+            assert (await closed(one), await closed(two)) == (4403, 4403)
+            assert time.monotonic() - before < 2
+            assert (await three.call("session.status", key="k"))["session"]["turn"]["state"] == "running"
+
+
+async def test_revoked_while_it_does_not_read(tmp_path: Path) -> None:
+    """It is gone within two seconds all the same."""
+    async with office(tmp_path) as gateway, person(gateway, ANNA) as admin:
+        made = await admin.call("token.create", user="alice")
+        async with bare(gateway.port, window=SMALL_WINDOW) as client:
+            await client.upgrade(f"Authorization: Bearer {made['token']}")
+            for number in range(60):
+                client.say("rpc.discover", id=number)
+            while (await admin.call("gateway.health"))["connections"] != 2:
+                pass
+            await asyncio.sleep(0.2)
+            await admin.call("token.revoke", id=made["id"])
+            async with asyncio.timeout(2):
+                while (await admin.call("gateway.health"))["connections"] != 1:
+                    await asyncio.sleep(0.05)
+
+
+async def test_revoked_while_a_call_waits(tmp_path: Path) -> None:
+    """What had not begun does not happen any more."""
+    async with office(tmp_path) as gateway, person(gateway, ANNA) as admin:
+        made = await admin.call("token.create", user="alice")
+        async with connected(gateway, made["token"]) as client:
+            await client.call("session.create", agent="echo", key="k")
+            async with gateway.services.lanes.enter(("acme", "k")):
+                await client.ask("session.update", key="k", title="New")
+                await asyncio.sleep(0.05)
+                await admin.call("token.revoke", id=made["id"])
+            assert await closed(client) == 4403
+        assert "title" not in (await admin.call("session.status", key="k"))["session"]
+
+
+async def test_a_revocation_that_nobody_waits_for(tmp_path: Path) -> None:
+    """The caller left: it happens in full all the same."""
+    async with office(tmp_path) as gateway:
+        tokens = gateway.services.tokens
+        token = await token_of(gateway, ALICE)
+        id = next(tokens.all()).id
+        revoking = asyncio.create_task(tokens.revoke(id))
+        await asyncio.sleep(0)
+        revoking.cancel()
+        async with asyncio.timeout(5):
+            while tokens.find(id).revoked_at is None:
+                await asyncio.sleep(0.01)
+        assert tokens.recognise(token) is None
+        with pytest.raises(TokenNotFound):
+            await tokens.revoke("another")
+    async with office(tmp_path) as gateway:
+        assert gateway.services.tokens.recognise(token) is None
+
+
+async def test_tokens_of_another_tenant(tmp_path: Path) -> None:
+    """For an admin of one they are not there; one of every tenant has them all."""
+    async with office(tmp_path) as gateway, person(gateway, ANNA) as anna, person(gateway, ROOT) as root:
+        made = await root.call("token.create", user="zoe", tenant="zeta")
+        assert (await anna.fail("token.revoke", id=made["id"]))["data"]["code"] == "token_not_found"
+        assert (await anna.fail("token.create", user="zoe", tenant="zeta"))["code"] == 403
+        assert (await anna.fail("token.create", user="x", tenant="*", roles=["admin"]))["code"] == 403
+        assert (await anna.call("token.create", user="x"))["tenant"] == "acme"
+        listed = [token["tenant"] for token in (await anna.call("token.list"))["tokens"]]
+        assert listed == ["acme", "acme"]
+        assert len((await root.call("token.list"))["tokens"]) == 4
+        seen = (await anna.call("gateway.connections"))["connections"]
+        assert [connection["user"] for connection in seen] == ["anna"]
+        seen = (await root.call("gateway.connections"))["connections"]
+        assert [connection["user"] for connection in seen] == ["anna", "root"]
+
+
+async def test_a_token_that_names_no_tenant(tmp_path: Path) -> None:
+    """Every tenant is given only by name, and only to admins."""
+    async with office(tmp_path) as gateway, person(gateway, ROOT) as root:
+        assert (await root.call("token.create", user="bob"))["tenant"] == "default"
+        assert (await root.call("token.create", user="bob", roles=["admin"]))["tenant"] == "default"
+        assert (await root.call("token.create", user="bob", roles=["admin"], tenant="*"))["tenant"] == "*"
+        assert (await root.fail("token.create", user="bob", tenant="*"))["code"] == -32602
+
+
+async def test_nobody_gives_what_they_have_not(tmp_path: Path) -> None:
+    """An admin whose token is narrowed makes narrow tokens, by default too."""
+    narrow = ANNA.__class__("anna", roles=("admin",), scopes=("admin", "sessions:read"))
+    async with office(tmp_path) as gateway, person(gateway, narrow) as anna:
+        error = await anna.fail("token.create", user="bob", scopes=["sessions:write"])
+        assert (error["code"], error["data"]["required"]) == (403, "the scope sessions:write")
+        assert (await anna.call("token.create", user="bob"))["scopes"] == ["sessions:read"]
+
+
+async def test_expiring(tmp_path: Path) -> None:
+    """Warned a minute before, closed at the end; a call is not served past it, however late the wheel is."""
+    clock = FakeClock()
+    async with office(tmp_path, clock=clock) as gateway:
+        token = await token_of(gateway, ALICE, days=1)
+        async with connected(gateway, token) as client, connected(gateway, token) as refreshed:
+            clock.advance(minutes=24 * 60 - 1)
+            assert (await client.hear())["method"] == "auth.expiring"
+            assert (await refreshed.hear())["method"] == "auth.expiring"
+            await refreshed.call("auth.refresh", token=await token_of(gateway, ALICE, days=1))
+            clock.advance(minutes=1)
+            assert (await client.fail("session.list"))["code"] == 401
+            assert await closed(client) == 4408
+            assert await user_of(refreshed) == "alice"
+
+
+async def test_a_token_of_seconds(tmp_path: Path) -> None:
+    """The warning comes at once."""
+    clock = FakeClock()
+    async with office(tmp_path, clock=clock) as gateway:
+        token = await token_of(gateway, ALICE, days=30 / 86400)
+        async with connected(gateway, token) as client:
+            assert (await client.hear())["method"] == "auth.expiring"
+            clock.advance(seconds=30)
+            assert await closed(client) == 4408
+
+
+async def test_another_owner(tmp_path: Path) -> None:
+    """A reload that gives the agent to somebody else: who may no longer read hears no more, and why."""
+    async with office(tmp_path) as gateway, person(gateway, ALICE) as alice:
+        await alice.call("session.create", agent="desk", key="k")
+        async with person(gateway, OLGA) as olga, person(gateway, BOB) as bob:
+            followed = (await olga.call("session.subscribe", key="k"))["subscription"]
+            assert (await bob.fail("session.subscribe", key="k"))["code"] == 404
+            await gateway.reload(owned_by(settings_of(tmp_path), "bob"))
+            farewell = (await olga.hear())["params"]
+            expected = {"subscription": followed, "reason": "forbidden", "lastSeq": 1, "resumable": False}
+            assert farewell == expected
+            await bob.call("session.subscribe", key="k")
+            await alice.call("session.update", key="k", title="New")
+            assert (await bob.event("session.updated"))["title"] == "New"
+            assert (await olga.fail("session.status", key="k"))["code"] == 404
+            await olga.silence()
+
+
+async def test_a_narrower_token(tmp_path: Path) -> None:
+    """Going on with one that may not read closes what is followed."""
+    writer = ALICE.__class__("alice", scopes=("sessions:write",))
+    async with office(tmp_path) as gateway, person(gateway, ALICE) as alice:
+        await alice.call("session.create", agent="desk", key="k", subscribe=True)
+        await alice.call("auth.refresh", token=await token_of(gateway, writer))
+        closings = [message for message in alice.heard if message.get("method") == "subscription.closed"]
+        assert [message["params"]["reason"] for message in closings] == ["forbidden"]
