@@ -180,6 +180,10 @@ class MemoryStore:
         await self._answer()
         self._answers = {scope: kept for scope, kept in self._answers.items() if kept[1] >= before_ms}
 
+    async def secret(self) -> bytes:
+        await self._answer()
+        return b"the secret of a store in memory!"
+
     async def writable(self) -> bool:
         return not self._is_failing and not self._is_closed
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import hmac
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -46,7 +47,9 @@ class Visibility(Struct, frozen=True):
 
 
 class _Cursor(Struct, array_like=True):
-    question: str
+    """Where a page ended, with a seal that only this store can make and that holds for one question alone."""
+
+    seal: str
     last: list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | str]
 
 
@@ -55,6 +58,7 @@ class Directory:
 
     def __init__(self, store: Store, roster: Roster) -> None:
         self._store, self._roster = store, roster
+        self._secret = b""
 
     async def list(self, params: ListParams, seen: Visibility) -> Found:
         """One page.
@@ -64,16 +68,17 @@ class Directory:
             StoreUnavailable: it could not be read.
         """
         query = self._query(params, seen)
-        question = _fingerprint(params, seen)
-        if params.cursor is not UNSET:
-            query.after = _open_cursor(params.cursor, question, 3 if query.by == "default" else 2)
         try:
+            self._secret = self._secret or await self._store.secret()
+            question = _question(params, seen)
+            if params.cursor is not UNSET:
+                query.after = _open_cursor(self._secret, question, params.cursor)
             page = await self._store.sessions(query)
         except StoreFault as error:
             raise StoreUnavailable from error
         return Found(
             sessions=[states.decode(stored.state, stored.details) for stored in page.sessions],
-            next_cursor=_make_cursor(question, page.last) if page.last is not None else None,
+            next_cursor=_make_cursor(self._secret, question, page.last) if page.last is not None else None,
             total=min(page.total, COUNT_LIMIT),
             total_is_lower_bound=page.total > COUNT_LIMIT,
         )
@@ -111,25 +116,28 @@ def _values(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else (value,)
 
 
-def _fingerprint(params: ListParams, seen: Visibility) -> str:
-    """Names the question a cursor belongs to: all but the page's place and size."""
+def _question(params: ListParams, seen: Visibility) -> bytes:
+    """What a cursor belongs to: all but the page's place and size."""
     question = (params.view, params.filter, params.search, params.sort, params.include_empty, seen)
-    encoded = msgspec.json.encode([part for part in question if part is not UNSET], order="deterministic")
-    return hashlib.blake2b(encoded, digest_size=9).hexdigest()
+    return msgspec.json.encode([None if part is UNSET else part for part in question], order="deterministic")
 
 
-def _make_cursor(question: str, last: Sequence[Any]) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(_Cursor(question, list(last)))).decode().rstrip("=")
+def _make_cursor(secret: bytes, question: bytes, last: Sequence[Any]) -> str:
+    sealed = _Cursor(_seal(secret, question, last), list(last))
+    return base64.urlsafe_b64encode(msgspec.json.encode(sealed)).decode().rstrip("=")
 
 
-def _open_cursor(cursor: str, question: str, length: int) -> list[Any]:
+def _open_cursor(secret: bytes, question: bytes, cursor: str) -> list[Any]:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         opened = msgspec.json.decode(raw, type=_Cursor)
+        seal = _seal(secret, question, opened.last)
     except (binascii.Error, ValueError) as error:
         raise InvalidCursor(reason="it is not a cursor of this gateway") from error
-    if len(opened.last) != length:
-        raise InvalidCursor(reason="it is not a cursor of this gateway")
-    if opened.question != question:
-        raise InvalidCursor(reason="it belongs to a list with another view, filter, search or sort")
+    if not hmac.compare_digest(seal.encode(), opened.seal.encode()):
+        raise InvalidCursor(reason="it belongs to a list with another view, filter, search or sort, or was changed")
     return opened.last
+
+
+def _seal(secret: bytes, question: bytes, last: Sequence[Any]) -> str:
+    return hashlib.blake2b(question + msgspec.json.encode(last), digest_size=16, key=secret).hexdigest()
