@@ -255,7 +255,7 @@ class MemoryStore:
             return False
         whose = (row.tenant, row.user)
         manual = (o for o in there if o.source == "manual" and (o.tenant, o.user) == whose)
-        return row.id != max(o.id for o in manual if o.is_empty and o.archived_at is None)
+        return row.id != max((o.id for o in manual if o.is_empty and o.archived_at is None), default=None)
 
     def _place(self, row: SessionRow, query: SessionQuery) -> tuple[Any, ...]:
         by: dict[str, tuple[Any, ...]] = {

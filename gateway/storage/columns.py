@@ -196,7 +196,7 @@ class Columns:
         """Rows that sort behind a position."""
         by, down = query.by, query.descending
         values = list(after[:-1])
-        if len(values) != len(keys):
+        if len(values) != len(keys) or not all(isinstance(value, int | float | str) for value in after):
             raise ValueError(f"no position of the order {by}: {after}")
         if by == "default":
             values[0] = _PINNED if values[0] else 0

@@ -161,7 +161,7 @@ class SqliteStore:
         """Read a page of the projection."""
         try:
             return await self._listing.page(query)
-        except (sqlite3.Error, ValueError, OverflowError) as error:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:  # also: no position of this order
             raise StoreFault(str(error)) from error
 
     async def busy(self) -> list[StoredSession]:

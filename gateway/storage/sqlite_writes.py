@@ -30,9 +30,7 @@ def end(connection: sqlite3.Connection, commits: Sequence[Commit]) -> None:
     connection.execute("COMMIT")
 
 
-def write(
-    commits: Sequence[Commit], connection: sqlite3.Connection, publish: Publish = end
-) -> list[Exception | None]:
+def write(commits: Sequence[Commit], connection: sqlite3.Connection, publish: Publish = end) -> list[Exception | None]:
     """Store the commits in one transaction; the fault of each, None for those that are durable.
 
     `publish` ends the transaction and is told what is in it.

@@ -16,7 +16,7 @@ class Scale(NamedTuple):
     tokens_a_stream: int
     clients: int
     messages_a_client: int
-    sessions: int
+    sessions: tuple[int, ...]
     pages: int
     timers: int
 
@@ -32,7 +32,7 @@ FULL = Scale(
     tokens_a_stream=100,
     clients=64,
     messages_a_client=15,
-    sessions=10_000,
+    sessions=(1000, 100_000, 1_000_000),
     pages=60,
     timers=1_000_000,
 )
@@ -45,7 +45,7 @@ QUICK = FULL._replace(
     first_tokens=15,
     tokens_a_stream=40,
     messages_a_client=5,
-    sessions=1000,
+    sessions=(1000, 100_000),
     pages=20,
     timers=100_000,
 )
