@@ -111,7 +111,7 @@ class Columns:
             total = min(int(np.count_nonzero(sure)), COUNT_LIMIT + 1)
             return self._page(query, self._first(query, sure, query.limit + 1), total)
         total = int(np.count_nonzero(sure))
-        for id in np.flatnonzero(maybe):
+        for id in np.flatnonzero(maybe).tolist():
             if total > COUNT_LIMIT:
                 break
             total += contains(id)
@@ -164,15 +164,18 @@ class Columns:
             allowed &= np.isin(flags & _PINNED != 0, np.array(query.columns["pinned"], np.bool_))
         if not query.include_empty:
             allowed &= flags & (_EMPTY | _PINNED | _NEWEST) != _EMPTY
-        return allowed
+        chosen: Bools = allowed
+        return chosen
 
     def _is_in(self, column: str, values: Sequence[object]) -> Bools:
         codes, rows = self._names[column].codes(values), self._columns[column][: self._end]
         if len(codes) == 1:
-            return rows == codes[0]
+            same: Bools = rows == codes[0]
+            return same
         allowed = np.zeros(len(self._names[column].values) + 1, np.bool_)
         allowed[codes] = True
-        return allowed[rows]
+        found: Bools = allowed[rows]
+        return found
 
     def _first(self, query: SessionQuery, mask: Bools, count: int) -> list[int]:
         """The ids that sort first behind `query.after`."""

@@ -6,6 +6,7 @@ has its own: it keeps rows in ranges of the alphabet, and ranges in order.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ RANGE_ROWS = 2048
 """A range with more rows is split, unless all of them are equal."""
 
 
-def grown(column: NDArray[np.generic], rows: int) -> NDArray[np.generic]:
+def grown(column: NDArray[Any], rows: int) -> NDArray[Any]:
     """The column with room for that many rows, new ones zero."""
     bigger = np.zeros(rows, dtype=column.dtype)
     bigger[: len(column)] = column

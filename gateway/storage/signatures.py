@@ -78,7 +78,8 @@ def _term_slices(term: str) -> Words:
 
 
 def _threes(data: Words) -> Words:
-    return ((data[:-2] * _A) ^ (data[1:-1] * _B) ^ (data[2:] * _C)) * _D >> _SHIFT
+    slices: Words = ((data[:-2] * _A) ^ (data[1:-1] * _B) ^ (data[2:] * _C)) * _D >> _SHIFT
+    return slices
 
 
 def _twos(first: Words, second: Words) -> Words:

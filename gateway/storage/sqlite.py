@@ -72,6 +72,7 @@ class SqliteStore:
         self,
         data_dir: Path,
         lock: int,
+        *,
         writer: _Connection,
         readers: list[_Connection],
         lister: _Connection,
@@ -118,7 +119,7 @@ class SqliteStore:
         except BaseException:
             os.close(lock)
             raise
-        store = cls(data_dir, lock, writer, readers, lister, last_session)
+        store = cls(data_dir, lock, writer=writer, readers=readers, lister=lister, last_session=last_session)
         await store._fill()
         return store
 

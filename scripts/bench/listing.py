@@ -21,6 +21,7 @@ from gateway.storage import sqlite_directory
 from gateway.storage.base import SessionQuery
 from gateway.storage.sqlite import SqliteStore
 from gateway.storage.sqlite_writes import _COLUMNS
+from rpc_schema.types import State
 
 from .client import Client, connect
 from .measuring import middle, percentile
@@ -35,8 +36,8 @@ DEEP = 20
 FLOOR_S = 1.5
 """A floor gets so long, and one go at least."""
 BEGIN_MS = 1_780_000_000_000
-_WORDS = (
-    "weather invoice Lisbon refund deploy Kubernetes résumé Straße holiday budget review meeting draft login".split()
+_WORDS = "weather invoice Lisbon refund deploy Kubernetes résumé Straße holiday budget review draft login".split()
+    ["weather", "invoice", "Lisbon", "refund", "deploy", "Kubernetes", "résumé", "Straße", "holiday", "budget", "review", "meeting", "draft", "login"]
 )
 _SORTS = (
     "title",
@@ -165,7 +166,7 @@ async def _through(client: Client, params: dict[str, Any], count: int) -> list[f
 
 def _floor(connection: sqlite3.Connection, question: Question, count: int) -> list[float]:
     """The rows of the page and how many there are; what they hold is not looked at."""
-    asked = {"tenant": "default", "archived": False, "limit": LIMIT} | question.query
+    asked: dict[str, Any] = {"tenant": "default", "archived": False, "limit": LIMIT} | question.query
     query, times, end = SessionQuery(**asked), list[float](), time.monotonic() + FLOOR_S
     while not times or (len(times) < count and time.monotonic() < end):
         begun = time.monotonic()
@@ -200,7 +201,7 @@ def fill(path: Path, sessions: int) -> None:
 def _session(chance: random.Random, id: int, sessions: int) -> tuple[tuple[Any, ...], bytes]:
     created = BEGIN_MS + id * 1000
     agent = "rare" if id % 10_000 == 0 else ("echo", "support", "writer", "coder")[min(int(chance.expovariate(1)), 3)]
-    lifecycle = "ended" if id < sessions * 0.95 else chance.choice(["live", "idle", "paused"])
+    lifecycle: State = "ended" if id < sessions * 0.95 else chance.choice(["live", "idle", "paused"])
     messages = 0 if id % 500 == 0 else int(chance.paretovariate(1))
     state = SessionState(
         id=id,

@@ -15,10 +15,63 @@ from tests.contract.stores import STORES, commit_all, session, sqlite
 from tests.fakes import BEGINNING_MS, MemoryStore
 
 SESSIONS = 120
-TITLES = [None, "", "b", "B", "ä", "A\u0308", "Straße", "STRASSE", "a_b", "50% \"off\" * NEAR", "İstanbul", "line\nfeed",
-          "wea", "Weather in Lisbon", "weather", "👩‍👩‍👧 emoji", "nul\0", "𝔊othic", "z" * 200, "z" * 199 + "y"]  # fmt: skip
-TERMS = ["%", "_", "'", '"', "\0", "👩‍👩‍👧", "z" * 200, "*", "NEAR", "near", "A\u0308", "ä", "SS", "ß", "straße", "w", "WE",
-         "ather", "k1", "k", ":1", "xy", "line\nfeed", "\n", "b\nk", "i̇s", "𝔊", "(", "\\", "50%", "a_b", "b", "nothing"]  # fmt: skip
+TITLES = [
+    None,
+    "",
+    "b",
+    "B",
+    "ä",
+    "A\u0308",
+    "Straße",
+    "STRASSE",
+    "a_b",
+    '50% "off" * NEAR',
+    "İstanbul",
+    "line\nfeed",
+    "wea",
+    "Weather in Lisbon",
+    "weather",
+    "👩‍👩‍👧 emoji",
+    "nul\0",
+    "\U0001d50aothic",
+    "z" * 200,
+    "z" * 199 + "y",
+]
+TERMS = [
+    "%",
+    "_",
+    "'",
+    '"',
+    "\0",
+    "👩‍👩‍👧",
+    "z" * 200,
+    "*",
+    "NEAR",
+    "near",
+    "A\u0308",
+    "ä",
+    "SS",
+    "ß",
+    "straße",
+    "w",
+    "WE",
+    "ather",
+    "k1",
+    "k",
+    ":1",
+    "xy",
+    "line\nfeed",
+    "\n",
+    "b\nk",
+    "i̇s",
+    "\U0001d50a",
+    "(",
+    "\\",
+    "50%",
+    "a_b",
+    "b",
+    "nothing",
+]
 
 
 @pytest.fixture(params=STORES)
