@@ -76,10 +76,11 @@ class SqliteStore:
         writer: _Connection,
         readers: list[_Connection],
         lister: _Connection,
+        filler: _Connection,
         last_session: int,
     ) -> None:
         self._data_dir, self._lock, self._writer, self._readers = data_dir, lock, writer, readers
-        self._lister, self._listing = lister, Listing(lister)
+        self._lister, self._filler, self._listing = lister, filler, Listing(lister, filler)
         self._last_session = last_session
         self._next_reader = 0
         self._queue: deque[tuple[Commit, asyncio.Future[None]]] = deque()
@@ -108,6 +109,7 @@ class SqliteStore:
                 readers = [await _connect(read_only, uri=True) for _ in range(READERS)]
                 lister = await _connect(read_only, uri=True)
                 await lister.run(sqlite_directory.prepare)
+                filler = await _connect(read_only, uri=True)
             except BaseException:
                 await writer.close()
                 raise
@@ -119,7 +121,9 @@ class SqliteStore:
         except BaseException:
             os.close(lock)
             raise
-        store = cls(data_dir, lock, writer=writer, readers=readers, lister=lister, last_session=last_session)
+        store = cls(
+            data_dir, lock, writer=writer, readers=readers, lister=lister, filler=filler, last_session=last_session
+        )
         await store._fill()
         return store
 
@@ -227,7 +231,7 @@ class SqliteStore:
         if self._filling is not None:
             self._filling.cancel()
             await asyncio.gather(self._filling, return_exceptions=True)
-        for connection in (*self._readers, self._lister, self._writer):
+        for connection in (*self._readers, self._lister, self._filler, self._writer):
             await connection.close()
         os.close(self._lock)
 

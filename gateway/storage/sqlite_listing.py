@@ -41,8 +41,8 @@ class Thread(Protocol):
 class Listing:
     """Answers session queries; `publish` is how the writer ends its transactions."""
 
-    def __init__(self, thread: Thread) -> None:
-        self._thread = thread
+    def __init__(self, thread: Thread, filler: Thread) -> None:
+        self._thread, self._filler = thread, filler
         self._columns = Columns()
         self._filled_to: int | None = 0
         self._between_commits = threading.Lock()
@@ -68,23 +68,25 @@ class Listing:
         """Take over what the file holds."""
         while not self.is_filled:
             begun = time.monotonic()
-            await self._thread.run(self._fill_some)
+            await self._filler.run(self._fill_some)
             if not self.is_filled:
                 await asyncio.sleep(REST * (time.monotonic() - begun))
 
     async def fill_some(self) -> None:
         """Take over one chunk: all of a small store."""
-        await self._thread.run(self._fill_some)
+        await self._filler.run(self._fill_some)
 
     def drain(self) -> Awaitable[None] | None:
         """Take over what was fed, when it is much: for when nobody lists."""
-        return self._thread.run(lambda _: self._take(self._swap())) if len(self._fed) >= FED else None
+        if not self.is_filled or len(self._fed) < FED:
+            return None
+        return self._thread.run(lambda _: self._take(self._swap()))
 
     def _page(self, query: SessionQuery, connection: sqlite3.Connection) -> SessionPage:
+        if not self.is_filled:  # until then the columns are the filler's alone
+            return _in_snapshot(connection, partial(sqlite_directory.page, query))
         self._begin(connection)
         try:
-            if not self.is_filled:
-                return sqlite_directory.page(query, connection)
             found = self._columns.find(query)
             return SessionPage(_stored(connection, found.ids), found.last, found.total)
         finally:
@@ -124,6 +126,14 @@ class Listing:
         rows = [SessionRow(**dict(zip(_COLUMNS, row[1:], strict=True))) for row in found]
         self._columns.put(rows, {row.id: line[0] for row, line in zip(rows, found, strict=True)})
         self._filled_to = rows[-1].id if len(rows) == CHUNK else None
+
+
+def _in_snapshot(connection: sqlite3.Connection, read: Callable[[sqlite3.Connection], SessionPage]) -> SessionPage:
+    connection.execute("BEGIN")
+    try:
+        return read(connection)
+    finally:
+        connection.execute("COMMIT")
 
 
 def _stored(connection: sqlite3.Connection, ids: Sequence[int]) -> list[StoredSession]:
