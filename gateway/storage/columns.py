@@ -139,7 +139,7 @@ class Columns:
         return lambda id: search(texts[id]) is not None
 
     def _asked_for(self, query: SessionQuery) -> Bools:
-        mask: Bools = self._allowed_flags(query)[self._flags[: self._end]]
+        mask: Bools = np.take(self._allowed_flags(query), self._flags[: self._end], mode="clip")
         columns = dict(query.columns)
         columns.pop("pinned", None)
         if query.tenant is not None:
@@ -174,7 +174,7 @@ class Columns:
             return same
         allowed = np.zeros(len(self._names[column].values) + 1, np.bool_)
         allowed[codes] = True
-        found: Bools = allowed[rows]
+        found: Bools = np.take(allowed, rows, mode="clip")
         return found
 
     def _first(self, query: SessionQuery, mask: Bools, count: int) -> list[int]:
@@ -192,7 +192,7 @@ class Columns:
         if by in _BY_NUMBER:
             return [self._columns[_BY_NUMBER[by]][: self._end]]
         if by in _BY_NAME:
-            return [self._names[_BY_NAME[by]].ranks()[self._columns[_BY_NAME[by]][: self._end]]]
+            return [np.take(self._names[_BY_NAME[by]].ranks(), self._columns[_BY_NAME[by]][: self._end], mode="clip")]
         return [self._ranges[by].ranks()[: self._end]]
 
     def _behind(self, query: SessionQuery, mask: Bools, keys: list[Column], after: Sequence[Any]) -> Bools:

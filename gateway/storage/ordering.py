@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int32]
-RANGE_ROWS = 2048
-"""A range with more rows is split, unless all of them are equal."""
+RANGE_ROWS = 512
+"""A range with more rows is split, unless all are equal; at most `topmost.ENOUGH`, as ids must not tell rows apart."""
 
 
 def grown(column: NDArray[Any], rows: int) -> NDArray[Any]:
@@ -101,7 +101,7 @@ class Ranges:
         if len(self._ranks) < len(self._codes):
             self._ranks = np.empty(len(self._codes), dtype=np.int32)
             self._ranks[self._codes] = np.arange(len(self._codes), dtype=np.int32)
-        return self._ranks[self._of]
+        return np.take(self._ranks, self._of, mode="wrap")
 
     def place(self, text: str) -> int:
         """The place of the range that the text belongs to."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
-ENOUGH = 4096
+ENOUGH = 512
 """So few rows are handed back as they are: sorting them costs less than choosing."""
 _SAMPLE = 65_536
 _LEAST = 64
