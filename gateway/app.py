@@ -33,6 +33,7 @@ from .services import Call, Peer, Services, Status
 from .sessions.admission import Admission
 from .sessions.broadcast import Broadcast, Following
 from .sessions.census import Census
+from .sessions.cursors import Cursors
 from .sessions.directory import Directory
 from .sessions.drift import Drift
 from .sessions.expiry import Expiry
@@ -221,7 +222,8 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         clock=clock,
         output_bytes=settings.limits.output_bytes,
     )
-    directory = Directory(store, gateway.roster)
+    cursors = Cursors(store)
+    directory = Directory(store, gateway.roster, cursors)
     rules = Rules(store, gateway.roster, settings.policy)
     await rules.load()
     watching = Watching(store, gateway.summary)
@@ -260,7 +262,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         following=Following(hub, lanes, transcript, turns),
         watching=watching,
         directory=directory,
-        search=Search(store, directory),
+        search=Search(store, directory, cursors),
         admission=Admission(store),
         idempotency=Idempotency(store, clock),
         tokens=tokens,

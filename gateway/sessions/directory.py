@@ -1,21 +1,19 @@
 """Finding sessions: filters, order and pages, answered from the projection alone."""
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Struct
 
 from gateway.agents.roster import Roster
 from gateway.storage.base import COUNT_LIMIT, SessionQuery, Store, StoreFault
 from gateway.storage.matching import matches
 from rpc_schema.directory import Filter, ListParams, ViewParams
-from rpc_schema.errors import InvalidCursor, StoreUnavailable
+from rpc_schema.errors import StoreUnavailable
 
 from . import state as states
+from .cursors import Cursors
 from .state import SessionState
 
 _COLUMNS = {
@@ -45,16 +43,11 @@ class Visibility(Struct, frozen=True):
     user: str | None
 
 
-class _Cursor(Struct, array_like=True):
-    question: str
-    last: list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | str]
-
-
 class Directory:
     """Lists sessions without touching transcripts."""
 
-    def __init__(self, store: Store, roster: Roster) -> None:
-        self._store, self._roster = store, roster
+    def __init__(self, store: Store, roster: Roster, cursors: Cursors) -> None:
+        self._store, self._roster, self._cursors = store, roster, cursors
 
     async def list(self, params: ListParams, seen: Visibility) -> Found:
         """One page.
@@ -63,17 +56,17 @@ class Directory:
             InvalidCursor: the cursor is not one of this question's.
             StoreUnavailable: it could not be read.
         """
-        query = self.query(params, seen)
-        question = fingerprint(params, seen)
+        await self._cursors.begin()
+        query, asked = self.query(params, seen), question(params, seen)
         if params.cursor is not UNSET:
-            query.after = open_cursor(params.cursor, question, 3 if query.by == "default" else 2)
+            query.after = self._cursors.open(asked, params.cursor)
         try:
             page = await self._store.sessions(query)
         except StoreFault as error:
             raise StoreUnavailable from error
         return Found(
             sessions=[states.decode(stored.state, stored.details) for stored in page.sessions],
-            next_cursor=make_cursor(question, page.last) if page.last is not None else None,
+            next_cursor=self._cursors.make(asked, page.last) if page.last is not None else None,
             total=min(page.total, COUNT_LIMIT),
             total_is_lower_bound=page.total > COUNT_LIMIT,
         )
@@ -118,31 +111,7 @@ def _values(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else (value,)
 
 
-def fingerprint(params: ListParams, seen: Visibility) -> str:
-    """Names the question a cursor belongs to: all but the page's place and size."""
-    question = (params.view, params.filter, params.search, params.sort, params.include_empty, seen)
-    encoded = msgspec.json.encode([part for part in question if part is not UNSET], order="deterministic")
-    return hashlib.blake2b(encoded, digest_size=9).hexdigest()
-
-
-def make_cursor(question: str, last: Sequence[Any]) -> str:
-    """Pack where a page ended."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(_Cursor(question, list(last)))).decode().rstrip("=")
-
-
-def open_cursor(cursor: str, question: str, length: int) -> list[Any]:
-    """Where the page before ended, as `length` values.
-
-    Raises:
-        InvalidCursor: `make_cursor` did not make it for this question.
-    """
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        opened = msgspec.json.decode(raw, type=_Cursor)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidCursor(reason="it is not a cursor of this gateway") from error
-    if len(opened.last) != length:
-        raise InvalidCursor(reason="it is not a cursor of this gateway")
-    if opened.question != question:
-        raise InvalidCursor(reason="it belongs to a list with another view, filter, search or sort")
-    return opened.last
+def question(params: ListParams, seen: Visibility) -> bytes:
+    """What a cursor belongs to: all but the page's place and size."""
+    parts = (params.view, params.filter, params.search, params.sort, params.include_empty, seen)
+    return msgspec.json.encode([None if part is UNSET else part for part in parts], order="deterministic")

@@ -6,11 +6,13 @@ from msgspec.structs import replace
 from gateway.storage import words
 from gateway.storage.base import SearchHit, SearchQuery, Store, StoreFault
 from rpc_schema.directory import ListParams, SearchParams
-from rpc_schema.errors import InvalidCursor, InvalidParams, StoreUnavailable
+from rpc_schema.errors import InvalidParams, StoreUnavailable
 
-from .directory import Directory, Visibility, fingerprint, make_cursor, open_cursor
+from .cursors import Cursors
+from .directory import Directory, Visibility, question
 
 MOST_TERMS = 20
+_KIND = b"search "
 
 
 class Matches(Struct, frozen=True):
@@ -24,8 +26,8 @@ class Matches(Struct, frozen=True):
 class Search:
     """Looks through all that was said in the sessions that a caller may see."""
 
-    def __init__(self, store: Store, directory: Directory) -> None:
-        self._store, self._directory = store, directory
+    def __init__(self, store: Store, directory: Directory, cursors: Cursors) -> None:
+        self._store, self._directory, self._cursors = store, directory, cursors
 
     async def search(self, params: SearchParams, seen: Visibility) -> Matches:
         """One page, newest first.
@@ -41,8 +43,9 @@ class Search:
         asked = ListParams(
             view="all", filter=params.filter, search=params.query, limit=params.limit, include_empty=True
         )
-        question = fingerprint(asked, seen)
-        before = _place(params.cursor, question) if params.cursor is not UNSET else None
+        await self._cursors.begin()
+        what = _KIND + question(asked, seen)
+        before = self._cursors.open(what, params.cursor)[0] if params.cursor is not UNSET else None
         if not terms:
             return Matches([], None, False)
         sessions = replace(self._directory.query(asked, seen), search=None, search_agents=())
@@ -52,12 +55,5 @@ class Search:
             )
         except StoreFault as error:
             raise StoreUnavailable from error
-        cursor = make_cursor(question, [page.before]) if page.before is not None else None
+        cursor = self._cursors.make(what, [page.before]) if page.before is not None else None
         return Matches(page.hits, cursor, page.is_incomplete)
-
-
-def _place(cursor: str, question: str) -> int:
-    (place,) = open_cursor(cursor, question, 1)
-    if not isinstance(place, int):
-        raise InvalidCursor(reason="it is not a cursor of this gateway")
-    return place

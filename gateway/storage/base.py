@@ -175,10 +175,22 @@ SortBy = Literal[
 
 
 class SessionQuery(Struct, kw_only=True):
-    """Which sessions, in which order; `columns` maps a column of SessionRow to the values it may have.
+    """Which sessions, in which order; each member that is there narrows. Deleted ones are in no list.
 
-    `visible_to` limits to a user's own sessions and those of `owned_agents`.
-    `after` is the sort position that a page before ended at.
+    `columns` maps a column of SessionRow to the values it may have: none, if
+    there are none. `visible_to` limits to a user's own sessions and those of
+    `owned_agents`. All `labels` must be there with these values. `archived`
+    None: both. `updated_since` is inclusive. `search`: `matching.matches` on
+    key, title or channel, or the agent is one of `search_agents`.
+
+    Without `include_empty` a session that is empty, not pinned and `manual` is
+    hidden, unless it has the highest id among its tenant's and user's sessions
+    that are empty, manual, neither archived nor deleted (pinned ones count).
+
+    Orders compare numbers as such (an unknown cost below all), titles by code
+    point after case folding (none is ""), other text by code point; `default`
+    is pinned, then last activity. Ties are broken by id, in the same direction.
+    `after` is the sort position that a page before ended at, ids last.
     """
 
     tenant: str | None

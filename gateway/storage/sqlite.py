@@ -39,6 +39,7 @@ from .base import (
     TokenRow,
 )
 from .sqlite_indexer import Indexer
+from .sqlite_listing import Listing
 
 GROUP = 128
 READERS = 2
@@ -74,10 +75,19 @@ class SqliteStore:
     """The store of one machine."""
 
     def __init__(
-        self, data_dir: Path, lock: int, writer: _Connection, readers: list[_Connection], last_session: int
+        self,
+        data_dir: Path,
+        lock: int,
+        *,
+        writer: _Connection,
+        readers: list[_Connection],
+        lister: _Connection,
+        filler: _Connection,
+        last_session: int,
     ) -> None:
         self._data_dir, self._lock, self._writer = data_dir, lock, writer
         self._searcher, *self._readers = readers  # a long search holds nobody up but other searches
+        self._lister, self._filler, self._listing = lister, filler, Listing(lister, filler)
         self._last_session = last_session
         self._next_reader = 0
         self._queue: deque[tuple[Commit, asyncio.Future[None]]] = deque()
@@ -86,6 +96,7 @@ class SqliteStore:
         self._unerased = False
         self._indexer = Indexer(lambda: self._writer.run(partial(_in_transaction, sqlite_indexing.step)))
         self._task = asyncio.create_task(self._write(), name="store-writer")
+        self._filling: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, data_dir: Path) -> "SqliteStore":
@@ -104,6 +115,9 @@ class SqliteStore:
                 last_session = await writer.run(_prepare)
                 read_only = f"{path.absolute().as_uri()}?mode=ro"
                 readers = [await _connect(read_only, uri=True) for _ in range(1 + READERS)]
+                lister = await _connect(read_only, uri=True)
+                await lister.run(sqlite_directory.prepare)
+                filler = await _connect(read_only, uri=True)
             except BaseException:
                 await writer.close()
                 raise
@@ -115,7 +129,11 @@ class SqliteStore:
         except BaseException:
             os.close(lock)
             raise
-        return cls(data_dir, lock, writer, readers, last_session)
+        store = cls(
+            data_dir, lock, writer=writer, readers=readers, lister=lister, filler=filler, last_session=last_session
+        )
+        await store._fill()
+        return store
 
     async def next_session_id(self) -> int:
         """A number that no session had before."""
@@ -154,7 +172,10 @@ class SqliteStore:
 
     async def sessions(self, query: SessionQuery) -> SessionPage:
         """Read a page of the projection."""
-        return await self._read(partial(sqlite_directory.page, query))
+        try:
+            return await self._listing.page(query)
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:  # also: no position of this order
+            raise StoreFault(str(error)) from error
 
     async def empty(self, tenant: str, user: str, limit: int) -> list[StoredSession]:
         """A user's newest sessions that could be the one empty session that lists show, the newest first."""
@@ -297,9 +318,18 @@ class SqliteStore:
         self._wake.set()
         await self._task
         self._indexer.close()
-        for connection in (*self._readers, self._searcher, self._writer):
+        if self._filling is not None:
+            self._filling.cancel()
+            await asyncio.gather(self._filling, return_exceptions=True)
+        for connection in (*self._readers, self._searcher, self._lister, self._filler, self._writer):
             await connection.close()
         os.close(self._lock)
+
+    async def _fill(self) -> None:
+        """Make lists fast: now, where it is little, else in the background."""
+        await self._listing.fill_some()
+        if not self._listing.is_filled:
+            self._filling = asyncio.create_task(self._listing.fill(), name="store-columns")
 
     def _reader(self) -> _Connection:
         self._next_reader = (self._next_reader + 1) % len(self._readers)
@@ -353,7 +383,10 @@ class SqliteStore:
 
     async def _write_group(self, group: list[tuple[Commit, asyncio.Future[None]]]) -> None:
         """Store a group; those that could not be stored alone get their fault."""
-        faults = await self._writer.run(partial(sqlite_writes.write, [commit for commit, _ in group]))
+        commits = [commit for commit, _ in group]
+        faults = await self._writer.run(partial(sqlite_writes.write, commits, publish=self._listing.publish))
+        if (draining := self._listing.drain()) is not None:
+            await draining
         for (commit, done), fault in zip(group, faults, strict=True):
             if fault is not None:
                 log.error("commit_failed", session_id=commit.session, error=str(fault))

@@ -1,4 +1,7 @@
-"""How a SessionQuery becomes SQL: filters, keyset order, count. Runs in a reader's thread."""
+"""How a SessionQuery becomes SQL: filters, keyset order, count.
+
+The long way, while `Columns` is not filled. Runs in the lists' thread.
+"""
 
 import sqlite3
 from collections.abc import Sequence
@@ -29,26 +32,26 @@ _NOT_HIDDEN = (
 )
 
 
-def page(query: SessionQuery, connection: sqlite3.Connection) -> SessionPage:
-    """Read one page and count what matches, both from one snapshot."""
+def prepare(connection: sqlite3.Connection) -> None:
+    """Teach the connection the functions that `page` uses."""
     connection.create_function("fold", 1, _fold, deterministic=True)
     connection.create_function("matches", 2, matches, deterministic=True)
+
+
+def page(query: SessionQuery, connection: sqlite3.Connection) -> SessionPage:
+    """Read one page and count what matches, inside the caller's transaction."""
     where, values = conditions(query)
     order = (*_ORDER[query.by], "s.id")
     direction = "DESC" if query.descending else "ASC"
     after, after_values = _after(order, query)
     ordering = ", ".join(f"{column} {direction}" for column in order)
-    connection.execute("BEGIN")
-    try:
-        rows = connection.execute(
-            f"SELECT s.state, t.body, {', '.join(order)}{_FROM}{where}{after} ORDER BY {ordering} LIMIT ?",
-            (*values, *after_values, query.limit + 1),
-        ).fetchall()
-        (total,) = connection.execute(
-            f"SELECT COUNT(*) FROM (SELECT 1{_FROM}{where} LIMIT ?)", (*values, COUNT_LIMIT + 1)
-        ).fetchone()
-    finally:
-        connection.execute("COMMIT")
+    rows = connection.execute(
+        f"SELECT s.state, t.body, {', '.join(order)}{_FROM}{where}{after} ORDER BY {ordering} LIMIT ?",
+        (*values, *after_values, query.limit + 1),
+    ).fetchall()
+    (total,) = connection.execute(
+        f"SELECT COUNT(*) FROM (SELECT 1{_FROM}{where} LIMIT ?)", (*values, COUNT_LIMIT + 1)
+    ).fetchone()
     last = rows[query.limit - 1][2:] if len(rows) > query.limit else None
     return SessionPage([StoredSession(row[0], row[1]) for row in rows[: query.limit]], last, total)
 

@@ -6,16 +6,16 @@ that one fails.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from msgspec.structs import asdict, fields
+from msgspec.structs import astuple, fields
 
 from . import sqlite_indexing
 from .base import Answer, Commit, Retimed, SessionRow
 
 _COLUMNS = [field.name for field in fields(SessionRow)]
 _UPSERT = (
-    f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + name for name in _COLUMNS)})"
+    f"INSERT INTO sessions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS if name != 'id')}"
 )
 _ERASE_EVENTS = "UPDATE events SET body = NULL WHERE session = ? AND seq <= ? AND body IS NOT NULL"
@@ -23,16 +23,27 @@ _ERASE_KIND = "UPDATE texts SET body = NULL WHERE session = ? AND kind = ? AND b
 _WORDS = ("details", "chunk", "answer")
 
 
-def write(commits: Sequence[Commit], connection: sqlite3.Connection) -> list[Exception | None]:
-    """Store the commits in one transaction; the fault of each, None for those that are durable."""
+Publish = Callable[[sqlite3.Connection, Sequence[Commit]], None]
+
+
+def end(connection: sqlite3.Connection, commits: Sequence[Commit]) -> None:
+    """End the transaction that stored the commits."""
+    connection.execute("COMMIT")
+
+
+def write(commits: Sequence[Commit], connection: sqlite3.Connection, publish: Publish = end) -> list[Exception | None]:
+    """Store the commits in one transaction; the fault of each, None for those that are durable.
+
+    `publish` ends the transaction and is told what is in it.
+    """
     try:
         connection.execute("BEGIN IMMEDIATE")
         for commit in commits:
             _apply(connection, commit)
-        connection.execute("COMMIT")
+        publish(connection, commits)
     except Exception as error:
         _roll_back(connection)
-        return [error] if len(commits) == 1 else _write_apart(commits, connection)
+        return [error] if len(commits) == 1 else _write_apart(commits, connection, publish)
     return [None] * len(commits)
 
 
@@ -66,13 +77,13 @@ def touch(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {version}")
 
 
-def _write_apart(commits: Sequence[Commit], connection: sqlite3.Connection) -> list[Exception | None]:
+def _write_apart(commits: Sequence[Commit], connection: sqlite3.Connection, publish: Publish) -> list[Exception | None]:
     faults: list[Exception | None] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
         for commit in commits:
             faults.append(_try_one(connection, commit))
-        connection.execute("COMMIT")
+        publish(connection, [commit for commit, fault in zip(commits, faults, strict=True) if fault is None])
     except Exception as error:
         _roll_back(connection)
         return [error] * len(commits)
@@ -112,7 +123,7 @@ def _apply(connection: sqlite3.Connection, commit: Commit) -> None:
     for chunk in commit.chunks:
         _keep(connection, commit.session, "chunk", chunk)
     if commit.row is not None:
-        connection.execute(_UPSERT, asdict(commit.row))
+        connection.execute(_UPSERT, astuple(commit.row))
     if commit.details is not None:
         connection.execute(_ERASE_KIND, (commit.session, "details"))
         pos = _keep(connection, commit.session, "details", commit.details)

@@ -16,7 +16,7 @@ class Scale(NamedTuple):
     tokens_a_stream: int
     clients: int
     messages_a_client: int
-    sessions: int
+    sessions: tuple[int, ...]
     pages: int
     said: tuple[int, ...]
     timers: int
@@ -33,7 +33,7 @@ FULL = Scale(
     tokens_a_stream=100,
     clients=64,
     messages_a_client=15,
-    sessions=10_000,
+    sessions=(1000, 100_000, 1_000_000),
     pages=60,
     said=(100_000, 1_000_000),
     timers=1_000_000,
@@ -47,7 +47,7 @@ QUICK = FULL._replace(
     first_tokens=15,
     tokens_a_stream=40,
     messages_a_client=5,
-    sessions=1000,
+    sessions=(1000, 100_000),
     pages=20,
     said=(10_000,),
     timers=100_000,

@@ -16,13 +16,21 @@ NO_END = 2**62
 
 
 @asynccontextmanager
-async def sqlite(data_dir: Path) -> AsyncIterator[Store]:
+async def sqlite(data_dir: Path) -> AsyncIterator[SqliteStore]:
     """The store of one machine."""
     store = await SqliteStore.open(data_dir)
     try:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def sqlite_starting(data_dir: Path) -> AsyncIterator[Store]:
+    """The same, as it is shortly after a start with many sessions: the columns are not filled."""
+    async with sqlite(data_dir) as store:
+        store._listing._filled_to = 0
+        yield store
 
 
 @asynccontextmanager
@@ -33,7 +41,11 @@ async def memory(data_dir: Path) -> AsyncIterator[Store]:
     await store.close()
 
 
-STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {"sqlite": sqlite, "memory": memory}
+STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {
+    "sqlite": sqlite,
+    "sqlite_starting": sqlite_starting,
+    "memory": memory,
+}
 
 
 def row(id: int, **fields: Any) -> SessionRow:

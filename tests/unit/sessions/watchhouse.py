@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gateway.hub.hub import Hub, Topic
 from gateway.sessions import lifecycle
+from gateway.sessions.cursors import Cursors
 from gateway.sessions.directory import Directory, Visibility
 from gateway.sessions.journal import Journal
 from gateway.sessions.lanes import Lane, Lanes
@@ -156,7 +157,7 @@ class House:
         self.watching = Watching(self.store, self.summary)
         self.journal = Journal(self.store, self.clock, lambda state: POLICY, (self.watching,))
         self.watching.settle_with(self.journal)
-        self.directory = Directory(self.store, self.roster)  # type: ignore[arg-type]  # as much as it needs
+        self.directory = Directory(self.store, self.roster, Cursors(self.store))  # type: ignore[arg-type]  # as much as it needs
         self.encoded = 0
 
     def summary(self, state: SessionState) -> Session:

@@ -28,7 +28,7 @@ def old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripts = tmp_path / "old"
     scripts.mkdir()
     for script in sorted(sqlite.MIGRATIONS.glob("*.sql")):
-        if script.name < "0005":
+        if script.name < "0004":
             shutil.copy(script, scripts)
     monkeypatch.setattr(sqlite, "MIGRATIONS", scripts)
 
