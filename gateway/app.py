@@ -218,7 +218,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         expiring=store.expiring,
     )
     gateway.census.begin(await store.counts())
-    await recover(store, lanes, journal, turns, clock)
+    await recover(store=store, lanes=lanes, journal=journal, turns=turns, expiry=expiry, clock=clock)
     await expiry.begin()
     retiming.want()
     for work in (expiry.run(), retiming.run(), _prune(store, clock)):
