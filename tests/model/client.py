@@ -64,6 +64,8 @@ class Client:
             mirror = Mirror(result["epoch"], result["session"])
         else:
             assert mirror.epoch == result["epoch"]
+            if result["replay"]["from"] > mirror.head + 1:
+                mirror.begin_anew(result["session"])
         self.adopt(key, result["subscription"], mirror)
         mirror.know(result.get("turn", {}))
 

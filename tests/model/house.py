@@ -4,10 +4,14 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from gateway.app import Gateway
+from gateway.sessions import expiry
+from gateway.timers import TimerWheel
 from tests.e2e.inside import gateway_of
 from tests.fakes import FakeClock, ScriptedAgent
 from tests.model.client import Client
@@ -18,6 +22,8 @@ from tests.model.session import Session
 from tests.model.world import QUEUE, World
 
 AGENTS = ("one", "two")
+# Finer than usual: most of the time of this test is waiting for the next tick.
+TICK_MS = 5
 CLIENTS = 3
 # The turn that was next and the clock act by themselves, at the same time.
 UNORDERED = {"turn.started", "session.expiring"}
@@ -83,6 +89,8 @@ class House:
 
     async def _start(self) -> None:
         agents = [ScriptedAgent(agent, self.puppet) for agent in AGENTS]
+        self._up.enter_context(patch.object(expiry, "TimerWheel", partial(TimerWheel, tick_ms=TICK_MS)))
+        self._up.enter_context(patch.object(expiry, "LOOK_S", TICK_MS / 1000))
         running = gateway_of(Path(self._folder.name), *agents, clock=self.clock, limits_queued_turns=QUEUE)
         self.gateway = await self._up.enter_async_context(running)
         await self.retimed()

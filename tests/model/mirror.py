@@ -15,7 +15,9 @@ class Mirror:
 
     def __init__(self, epoch: str, summary: Json) -> None:
         self.epoch = epoch
-        self.state = {name: summary.get(name) for name in (*SEEN, *COUNTED)}
+        self.head: int = summary["head"]
+        self.state: Json = {}
+        self.begin_anew(summary)
         self.events: list[Json] = []
         self.text = ""
         self.checked = 0
@@ -23,9 +25,9 @@ class Mirror:
         self._just_heard: str | None = None
         self._said_before: Json = {}
 
-    @property
-    def head(self) -> int:
-        return self.state["head"]
+    def begin_anew(self, summary: Json) -> None:
+        """What a client does that comes back over a reset: what else it missed is in no event any more."""
+        self.state = {name: summary.get(name) for name in (*SEEN, *COUNTED)}
 
     def take(self, params: Json) -> None:
         """Take the next event, which must follow the last without a gap."""
@@ -35,6 +37,11 @@ class Mirror:
         is_next = event["seq"] == self.head + 1
         assert is_next or (event["type"] == "reset" and event["seq"] > self.head), (params, self.head)
         self.events.append(event)
+        self.head = event["seq"]
+        if self.head > self.state["head"]:
+            self._fold(event)
+
+    def _fold(self, event: Json) -> None:
         self.state["head"] = event["seq"]
         kind, _, what = event["type"].partition(".")
         match kind:
