@@ -273,7 +273,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
     drift = Drift(clock, store, lanes, journal)
     await drift.make_good()
     gateway.census.begin(await store.counts())
-    await recover(store, lanes, journal, turns, clock)
+    await recover(store=store, lanes=lanes, journal=journal, turns=turns, expiry=expiry, clock=clock)
     await expiry.begin()
     retiming.want()
     stack.push_async_callback(_save_uses, tokens)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from gateway.clock import SteadyClock
 from gateway.hub.hub import Topic
@@ -62,10 +63,11 @@ class Expiry:
         decision = self._elapse(lane)
         if not decision.events:
             return lane.session
-        if decision.onto.expired_at is not None and lane.session.is_busy:
+        onto, expired_at = decision.onto, decision.onto.expired_at
+        if expired_at is not None and lane.session.is_busy:
             await self._turns.stop_all(lane, by="gateway", reason="ended")
-            decision = self._elapse(lane)
-        return await self._journal.append(lane, *decision.events, onto=decision.onto)
+            onto = replace(lane.session, expired_at=expired_at)  # what stopped its turns is what ends it
+        return await self._journal.append(lane, *decision.events, onto=onto)
 
     def committed(self, lane: Lane, before: SessionState | None, after: SessionState, rows: Sequence[EventRow]) -> None:
         """Set the session's timer, unless its moment is beyond what the wheel holds."""

@@ -205,7 +205,9 @@ def renew(state: SessionState, policy: Policy, by: str, now_ms: int) -> Decision
             max_duration_minutes=policy.max_duration_minutes, created_at=instant(state.created_at)
         )
     after = replace(active(state, now_ms), renewed_at=now_ms, paused_ms=0, renewal_count=state.renewal_count + 1)
-    return Decision(after, [*_wake(state), _renewed(after, policy, by=by, auto=False)])
+    end = instant(deadline_ms(after, policy))
+    renewed = ev.SessionRenewed(author=by, expires_at=end, renewal_count=after.renewal_count, auto=False)
+    return Decision(after, [*_wake(state), renewed])
 
 
 def reconsider(state: SessionState, policy: Policy) -> Sequence[ev.AnyEvent]:
@@ -219,14 +221,10 @@ def _wake(state: SessionState) -> list[ev.AnyEvent]:
 
 def _take_back_warning(state: SessionState, policy: Policy, *, auto: bool) -> list[ev.AnyEvent]:
     """The event by which a warning is void, where the end has moved out since."""
-    if state.warned_for is None or not state.is_timed or deadline_ms(state, policy) <= state.warned_for:
+    end = next_end_ms(state, policy)
+    if state.warned_for is None or not state.is_timed or end <= state.warned_for:
         return []
-    return [_renewed(state, policy, by=None, auto=auto)]
-
-
-def _renewed(state: SessionState, policy: Policy, *, by: str | None, auto: bool) -> ev.SessionRenewed:
-    expires_at = instant(deadline_ms(state, policy))
-    return ev.SessionRenewed(author=by, expires_at=expires_at, renewal_count=state.renewal_count, auto=auto)
+    return [ev.SessionRenewed(expires_at=instant(end), renewal_count=state.renewal_count, auto=auto)]
 
 
 def pause(state: SessionState, by: str, who: Who) -> Decision:

@@ -8,6 +8,7 @@ from gateway.storage.base import Store
 from rpc_schema import events as ev
 
 from . import state as states
+from .expiry import Expiry
 from .journal import Journal
 from .lanes import Lane, Lanes
 from .running import NO_USAGE, Chunk, rest_of, unanswered
@@ -19,8 +20,11 @@ log = structlog.get_logger(__name__)
 _decode_chunk = msgspec.json.Decoder(Chunk).decode
 
 
-async def recover(store: Store, lanes: Lanes, journal: Journal, turns: Turns, clock: Clock) -> int:
-    """End every turn that was cut, with what it had said; begin what waits. Returns how many were cut."""
+async def recover(*, store: Store, lanes: Lanes, journal: Journal, turns: Turns, expiry: Expiry, clock: Clock) -> int:
+    """End every turn that was cut, with what it had said; begin what waits. Returns how many were cut.
+
+    What became due meanwhile comes first: no turn begins in a session whose time is up.
+    """
     cut = 0
     for stored in await store.busy():
         state = states.decode(stored.state, stored.details)
@@ -30,6 +34,7 @@ async def recover(store: Store, lanes: Lanes, journal: Journal, turns: Turns, cl
             if lane.state.turn is not None:
                 await _end_cut(store, journal, lane, lane.state.turn, clock)
                 cut += 1
+            await expiry.settle(lane)
             await turns.advance(lane)
     if cut:
         log.info("turns_recovered", turns=cut)
