@@ -1,6 +1,7 @@
 """Everybody does everything in any order, while time passes: the gateway does what the model says.
 
-For a long run: `MODEL_EXAMPLES=2000 python -m pytest tests/model --timeout 0`.
+For a long run with other dice each time: `MODEL_EXAMPLES=2000 python -m pytest tests/model --timeout 0`;
+with `MODEL_SHRINK=1` a failure is made as short as it gets.
 """
 
 import asyncio
@@ -73,8 +74,6 @@ changes = st.fixed_dictionaries(
         "metadata": st.sampled_from(({"m": 2}, {}, None)),
     },
 )
-
-
 Method = Callable[..., None]
 acts: list[st.SearchStrategy[Json]] = []
 
