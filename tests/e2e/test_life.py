@@ -220,6 +220,38 @@ async def test_a_policy_that_moves_the_end(talk: RawClient, clock: FakeClock) ->
     assert (end["reason"], count(talk, "session.expiring")) == ("idle_timeout", 2)
 
 
+async def test_warned_anew_of_another_end(talk: RawClient, clock: FakeClock) -> None:
+    """An end that moved in after its warning, or out by a pause, is another end."""
+    await begin(talk)
+    clock.advance(minutes=25)
+    await talk.seen("session.expiring")
+    await update(talk, policy={"timeoutMinutes": 28})
+    assert (await wait_for(talk, "session.expiring", 2))["timeRemainingMs"] == 3 * 60_000
+    await talk.call("session.pause", key=KEY)
+    clock.advance(minutes=60)
+    resumed = (await talk.call("session.resume", key=KEY))["session"]
+    again = await wait_for(talk, "session.expiring", 3)
+    assert (again["expiresAt"], again["timeRemainingMs"]) == (resumed["expiresAt"], 3 * 60_000)
+    await calm(talk, clock)
+    assert (count(talk, "session.expiring"), count(talk, "session.renewed")) == (3, 0)
+
+
+async def test_pauses_without_auto_renew(talk: RawClient, clock: FakeClock) -> None:
+    """Each keeps what is left; a renewal by hand gives the whole timeout, whatever was paused before."""
+    await begin(talk, policy={"autoRenew": False})
+    for minutes in (20, 10):
+        clock.advance(minutes=10)
+        await talk.call("session.pause", key=KEY)
+        clock.advance(minutes=100)
+        session = (await talk.call("session.resume", key=KEY))["session"]
+        assert session["timeRemainingMs"] == minutes * 60_000
+    session = (await talk.call("session.renew", key=KEY))["session"]
+    assert session["timeRemainingMs"] == 30 * 60_000
+    clock.advance(minutes=30)
+    end = await talk.seen("session.state", to="ended")
+    assert (end["at"], end["reason"]) == (session["expiresAt"], "expired")
+
+
 async def test_a_policy_for_all_sessions_of_an_agent(tmp_path: Path) -> None:
     """At once, for their timers too, whether the end moves in or out; but not for those with rules of their own."""
     clock = FakeClock()
