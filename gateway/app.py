@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
 from pathlib import Path
 
 import structlog
@@ -25,10 +24,11 @@ from .ids import new_id
 from .methods import handlers
 from .methods.system import openrpc
 from .rpc.dispatcher import Dispatcher
-from .server.http import JSON, TEXT, Http, Page
+from .server.http import Http
 from .server.listener import Listener
 from .server.origins import is_loopback
 from .server.outbox import text_frame
+from .server.pages import pages
 from .services import Call, Peer, Services, Status
 from .sessions.admission import Admission
 from .sessions.broadcast import Broadcast, Following
@@ -297,7 +297,10 @@ async def _listen(gateway: Gateway, settings: Settings, store: Store, stack: Asy
     dispatcher: Dispatcher[Call] = Dispatcher(handlers(), response_bytes=settings.limits.max_response_bytes)
     tokens = gateway.services.tokens
     http = Http(
-        _pages(gateway, store), tokens, allowed_origins=server.allowed_origins, public_hosts=server.public_hosts
+        pages(gateway, lambda: gateway.authority, store.writable, openrpc),
+        tokens,
+        allowed_origins=server.allowed_origins,
+        public_hosts=server.public_hosts,
     )
     gateway.listener = Listener(gateway.services, dispatcher, http)
     tokens.tell(gateway.listener)
@@ -310,27 +313,6 @@ async def _listen(gateway: Gateway, settings: Settings, store: Store, stack: Asy
         ) from error
     gateway.host = server.host
     stack.push_async_callback(gateway.listener.close)
-
-
-def _pages(gateway: Gateway, store: Store) -> dict[str, Page]:
-    async def home() -> tuple[HTTPStatus, str, bytes]:
-        text = f"The session gateway. Clients connect to ws://{gateway.authority}/rpc; /openrpc.json says how.\n"
-        return HTTPStatus.OK, TEXT, text.encode()
-
-    async def health() -> tuple[HTTPStatus, str, bytes]:
-        return HTTPStatus.OK, TEXT, b"ok\n"
-
-    async def ready() -> tuple[HTTPStatus, str, bytes]:
-        if gateway.status != "ok":
-            return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{gateway.status}\n".encode()
-        if not await store.writable():
-            return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"the store takes no writes: check the disk\n"
-        return HTTPStatus.OK, TEXT, b"ready\n"
-
-    async def document() -> tuple[HTTPStatus, str, bytes]:
-        return HTTPStatus.OK, JSON, openrpc()
-
-    return {"/": home, "/healthz": health, "/readyz": ready, "/openrpc.json": document}
 
 
 def _limits(limits: LimitSettings) -> Limits:

@@ -210,10 +210,11 @@ class MemoryStore:
         await self._answer()
         return {id: (self._rows[id].tenant, self._rows[id].key) for id in sessions if id in self._rows}
 
-    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int]]:
+    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int, int | None]]:
         await self._answer()
-        places = sorted((row.due_at, row.id) for row in self._rows.values() if row.due_at is not None)
-        return [place for place in places if place > after and place[0] <= until_ms][:limit]
+        rows = sorted(self._rows.values(), key=lambda row: (row.due_at or 0, row.id))
+        places = [(row.due_at, row.id, row.expires_at) for row in rows if row.due_at is not None]
+        return [place for place in places if place[:2] > after and place[0] <= until_ms][:limit]
 
     async def timed(self, agent: str | None, after: int, limit: int) -> list[tuple[int, StoredSession]]:
         await self._answer()

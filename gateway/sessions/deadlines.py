@@ -61,12 +61,11 @@ def archive_ms(state: SessionState, policy: Policy) -> int | None:
 
 
 def remaining_ms(state: SessionState, policy: Policy, now_ms: int) -> int | None:
-    """Time left; what was left when a session was paused; None for one that has ended."""
+    """Time left, as people are told it; what was left when a session was paused; None for one that has ended."""
     if state.lifecycle == "ended":
         return None
-    end = deadline_ms(state, policy)
     if state.paused_at is None:
-        return max(end - now_ms, 0)
+        return max(_told_end_ms(state, policy, now_ms) - now_ms, 0)
     frozen = timeout_ms(state, policy) - state.paused_at
     return max(min(frozen, cap_ms(state, policy) - now_ms), 0)
 
@@ -76,15 +75,24 @@ def shown_end_ms(state: SessionState, policy: Policy, now_ms: int) -> int | None
     if state.lifecycle == "ended":
         return None
     if state.paused_at is None:
-        return deadline_ms(state, policy)
+        return _told_end_ms(state, policy, now_ms)
     cap = cap_ms(state, policy)
     return cap if now_ms + timeout_ms(state, policy) - state.paused_at >= cap else None
 
 
 def is_near_end(state: SessionState, policy: Policy, now_ms: int) -> bool:
     """0 < remaining <= threshold: a function of time alone."""
+    remaining = remaining_ms(state, policy, now_ms)
+    return remaining is not None and 0 < remaining <= threshold_ms(policy)
+
+
+def _told_end_ms(state: SessionState, policy: Policy, now_ms: int) -> int:
+    """When the session ends; where a turn holds off an end that has passed, as if the turn ended now."""
     end = deadline_ms(state, policy)
-    return state.is_timed and end - threshold_ms(policy) <= now_ms < end
+    if end > now_ms or not state.is_busy:
+        return end
+    held = now_ms + _ms(policy.timeout_minutes) if policy.auto_renew else cap_ms(state, policy)
+    return min(held, cap_ms(state, policy))
 
 
 def next_end_ms(state: SessionState, policy: Policy) -> int:

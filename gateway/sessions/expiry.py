@@ -126,11 +126,11 @@ class Expiry:
         except StoreFault:
             self._until = before
             raise
-        for due_ms, session in page:
+        for due_ms, session, end_ms in page:
             if self._wheel.deadline(session) is None:
-                self._wheel.arm(session, due_ms)
+                self._wheel.arm(session, end_ms if end_ms is not None and end_ms <= now_ms else due_ms)
         if len(page) == PAGE:
-            self._until = page[-1]
+            self._until = page[-1][:2]
         return len(page) < PAGE
 
     async def _look_after_fired(self) -> None:

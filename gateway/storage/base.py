@@ -299,8 +299,8 @@ class Store(Protocol):
     async def topics(self, sessions: Sequence[int]) -> dict[int, tuple[str, str]]:
         """The tenants and keys of sessions by id, in the order asked for."""
 
-    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int]]:
-        """The next `due_at` and ids, ascending, behind `after` and not beyond `until_ms`."""
+    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int, int | None]]:
+        """The next `due_at`, ids and `expires_at`, ascending, behind `after` and not beyond `until_ms`."""
 
     async def timed(self, agent: str | None, after: int, limit: int) -> list[tuple[int, StoredSession]]:
         """Sessions of an agent, or of all, that time can still change, by id, behind `after`."""

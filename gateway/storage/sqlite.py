@@ -7,18 +7,15 @@ their own and always fetch everything, so that they never hold the WAL.
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import sqlite3
-import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiosqlite
 import structlog
 
 from . import sqlite_directory, sqlite_indexing, sqlite_search, sqlite_tokens, sqlite_writes
@@ -26,7 +23,6 @@ from .base import (
     Commit,
     EventPage,
     EventQuery,
-    EventRow,
     Retimed,
     SearchPage,
     SearchQuery,
@@ -38,37 +34,18 @@ from .base import (
     StoreRefused,
     TokenRow,
 )
+from .sqlite_file import Connection, claim, connect, fill, in_transaction, prepare, truncate_wal
 from .sqlite_indexer import Indexer
 from .sqlite_listing import Listing
+from .sqlite_reads import read_events
 
 GROUP = 128
 READERS = 2
-BUSY_MS = 5000
-SPARE_BYTES = 256 * 1024
 ERASE_PATIENCE_MS = 5000
 ERASE_RETRY_S = 0.05
-MIGRATIONS = Path(__file__).parent / "sql" / "sqlite"
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-
-
-class _Connection(aiosqlite.Connection):
-    """A connection with its own thread, to which whole functions are handed: one hop each."""
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in the connection's thread."""
-        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]  # aiosqlite has no other
-        return result
-
-
-async def _connect(target: str, *, uri: bool = False) -> _Connection:
-    connection = _Connection(
-        lambda: sqlite3.connect(target, uri=uri, isolation_level=None, cached_statements=256), iter_chunk_size=64
-    )
-    connection._thread.daemon = True  # a hung disk must not hold the process
-    await connection
-    return connection
 
 
 class SqliteStore:
@@ -79,10 +56,10 @@ class SqliteStore:
         data_dir: Path,
         lock: int,
         *,
-        writer: _Connection,
-        readers: list[_Connection],
-        lister: _Connection,
-        filler: _Connection,
+        writer: Connection,
+        readers: list[Connection],
+        lister: Connection,
+        filler: Connection,
         last_session: int,
     ) -> None:
         self._data_dir, self._lock, self._writer = data_dir, lock, writer
@@ -94,7 +71,7 @@ class SqliteStore:
         self._wake = asyncio.Event()
         self._closing = False
         self._unerased = False
-        self._indexer = Indexer(lambda: self._writer.run(partial(_in_transaction, sqlite_indexing.step)))
+        self._indexer = Indexer(lambda: self._writer.run(partial(in_transaction, sqlite_indexing.step)))
         self._task = asyncio.create_task(self._write(), name="store-writer")
         self._filling: asyncio.Task[None] | None = None
 
@@ -106,18 +83,18 @@ class SqliteStore:
             StoreRefused: the directory cannot be used, is another process's, or
                 holds the data of a newer gateway.
         """
-        lock = _claim(data_dir)
+        lock = claim(data_dir)
         path = data_dir / "gateway.db"
         try:
-            writer = await _connect(str(path))
+            writer = await connect(str(path))
             try:
                 path.chmod(0o600)
-                last_session = await writer.run(_prepare)
+                last_session = await writer.run(prepare)
                 read_only = f"{path.absolute().as_uri()}?mode=ro"
-                readers = [await _connect(read_only, uri=True) for _ in range(1 + READERS)]
-                lister = await _connect(read_only, uri=True)
+                readers = [await connect(read_only, uri=True) for _ in range(1 + READERS)]
+                lister = await connect(read_only, uri=True)
                 await lister.run(sqlite_directory.prepare)
-                filler = await _connect(read_only, uri=True)
+                filler = await connect(read_only, uri=True)
             except BaseException:
                 await writer.close()
                 raise
@@ -161,7 +138,7 @@ class SqliteStore:
 
     async def events(self, query: EventQuery) -> EventPage:
         """Read a part of a log, at least one event however large, ascending."""
-        return await self._read(partial(_read_events, query))
+        return await self._read(partial(read_events, query))
 
     async def chunks(self, session: int) -> list[bytes]:
         """The pieces of the running turn that were stored, in order."""
@@ -243,10 +220,11 @@ class SqliteStore:
         )
         return {id: (tenant, key) for id, tenant, key in rows}
 
-    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int]]:
-        """The next `due_at` and ids, ascending, behind `after` and not beyond `until_ms`."""
+    async def due(self, after: tuple[int, int], until_ms: int, limit: int) -> list[tuple[int, int, int | None]]:
+        """The next `due_at`, ids and `expires_at`, ascending, behind `after` and not beyond `until_ms`."""
         return await self._rows(
-            "SELECT due_at, id FROM sessions WHERE (due_at, id) > (?, ?) AND due_at <= ? ORDER BY due_at, id LIMIT ?",
+            "SELECT due_at, id, expires_at FROM sessions WHERE (due_at, id) > (?, ?) AND due_at <= ?"
+            " ORDER BY due_at, id LIMIT ?",
             (*after, until_ms, limit),
         )
 
@@ -304,8 +282,8 @@ class SqliteStore:
     async def writable(self) -> bool:
         """Whether commits would go through now: tried on the disk, not guessed."""
         try:
-            await self._writer.run(partial(_in_transaction, sqlite_writes.touch))
-            await asyncio.to_thread(_fill, self._data_dir)
+            await self._writer.run(partial(in_transaction, sqlite_writes.touch))
+            await asyncio.to_thread(fill, self._data_dir)
         except (sqlite3.Error, OSError, ValueError):
             return False
         return True
@@ -331,14 +309,14 @@ class SqliteStore:
         if not self._listing.is_filled:
             self._filling = asyncio.create_task(self._listing.fill(), name="store-columns")
 
-    def _reader(self) -> _Connection:
+    def _reader(self) -> Connection:
         self._next_reader = (self._next_reader + 1) % len(self._readers)
         return self._readers[self._next_reader]
 
     async def _rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T], reader: _Connection | None = None) -> T:
+    async def _read(self, work: Callable[[sqlite3.Connection], T], reader: Connection | None = None) -> T:
         try:
             return await (reader or self._reader()).run(work)
         except (sqlite3.Error, ValueError, OverflowError) as error:  # also: closed, a number beyond 64 bits
@@ -347,7 +325,7 @@ class SqliteStore:
     async def _change(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Write what is no session's commit."""
         try:
-            await self._writer.run(partial(_in_transaction, work))
+            await self._writer.run(partial(in_transaction, work))
         except (sqlite3.Error, ValueError) as error:
             raise StoreFault(str(error)) from error
 
@@ -365,7 +343,7 @@ class SqliteStore:
             erases = any(commit.purge_to is not None or commit.forget for commit, _ in group)
             if erases or self._unerased:
                 patience_ms = ERASE_PATIENCE_MS if erases else 0  # a backup must not hold up every other commit
-                self._unerased = not await self._writer.run(partial(_truncate_wal, patience_ms))
+                self._unerased = not await self._writer.run(partial(truncate_wal, patience_ms))
             for _, done in group:
                 if not done.done():
                     done.set_result(None)
@@ -394,104 +372,3 @@ class SqliteStore:
                 failure.__cause__ = fault
                 if not done.done():
                     done.set_exception(failure)
-
-
-def _claim(data_dir: Path) -> int:
-    """Make the directory and lock it; the lock goes with the process, however it ends."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(data_dir / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreRefused(
-            f"The data directory {data_dir} cannot be used: {error.strerror}."
-            " Make it writable, or name another with --data-dir."
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise StoreRefused(
-            f"Another gateway is using the data directory {data_dir}. Stop it, or name another with --data-dir."
-        ) from error
-    return lock
-
-
-def _prepare(connection: sqlite3.Connection) -> int:
-    """Set the connection up, run the migrations that are new, return the highest session id."""
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "secure_delete=ON",
-        "temp_store=MEMORY",
-        f"busy_timeout={BUSY_MS}",
-    ):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    scripts = sorted(MIGRATIONS.glob("*.sql"))
-    if version > len(scripts):
-        raise StoreRefused(
-            f"The store was written by a newer gateway (schema {version}, this one knows {len(scripts)})."
-            " Upgrade the gateway."
-        )
-    for number, script in enumerate(scripts[version:], start=version + 1):
-        connection.executescript(f"BEGIN;\n{script.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")
-    _truncate_wal(BUSY_MS, connection)  # a crash may have come between an erasing commit and this
-    (last,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM sessions").fetchone()
-    return int(last)
-
-
-def _fill(data_dir: Path) -> None:
-    """Write SPARE_BYTES to the disk, under no name, and give them back."""
-    with tempfile.TemporaryFile(dir=data_dir) as file:
-        file.write(bytes(SPARE_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _in_transaction(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
-
-
-def _truncate_wal(patience_ms: int, connection: sqlite3.Connection) -> bool:
-    """Move the log's pages into the file and empty it: what was erased is gone from both.
-
-    False when a reader was in the way so long (ours are short: the caller tries again).
-    """
-    try:
-        connection.execute(f"PRAGMA busy_timeout={patience_ms}").fetchall()
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}").fetchall()
-    except sqlite3.Error:
-        return False
-    return not busy
-
-
-def _read_events(query: EventQuery, connection: sqlite3.Connection) -> EventPage:
-    """One page; stops before the byte bound, but never before the first event."""
-    types = f" AND type IN ({','.join('?' * len(query.types))})" if query.types else ""
-    order = "DESC" if query.newest else "ASC"
-    cursor = connection.execute(
-        "SELECT seq, type, body FROM events WHERE session = ? AND seq > ? AND seq < ? AND body IS NOT NULL"
-        f"{types} ORDER BY seq {order} LIMIT ?",
-        (query.session, query.after, query.before, *query.types, query.limit + 1),
-    )
-    rows: list[EventRow] = []
-    size, has_more = 0, False
-    for row in cursor:
-        size += len(row[2])
-        if len(rows) == query.limit or (rows and size > query.max_bytes):
-            has_more = True
-            break
-        rows.append(EventRow(*row))
-    cursor.close()
-    if query.newest:
-        rows.reverse()
-    return EventPage(rows, has_more)

@@ -21,12 +21,14 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_what_is_due(store: Store) -> None:
     """In the order of the moments, then of the ids, page by page, up to a moment that counts."""
     moments = {1: 30, 2: 10, 3: None, 4: 30, 5: 31, 6: 10}
-    await commit_all(store, *(session(id, due_at=due_at) for id, due_at in moments.items()))
-    assert await store.due((-1, 0), 30, 10) == [(10, 2), (10, 6), (30, 1), (30, 4)]
-    assert await store.due((-1, 0), 30, 3) == [(10, 2), (10, 6), (30, 1)]
-    assert await store.due((30, 1), 99, 3) == [(30, 4), (31, 5)]
+    await commit_all(
+        store, *(session(id, due_at=due_at, expires_at=40 if id == 1 else None) for id, due_at in moments.items())
+    )
+    assert await store.due((-1, 0), 30, 10) == [(10, 2, None), (10, 6, None), (30, 1, 40), (30, 4, None)]
+    assert await store.due((-1, 0), 30, 3) == [(10, 2, None), (10, 6, None), (30, 1, 40)]
+    assert await store.due((30, 1), 99, 3) == [(30, 4, None), (31, 5, None)]
     await store.commit(Commit(session=2, row=row(2, due_at=None)))
-    assert await store.due((-1, 0), 10, 3) == [(10, 6)]
+    assert await store.due((-1, 0), 10, 3) == [(10, 6, None)]
 
 
 async def test_many_at_once(store: Store) -> None:
@@ -71,7 +73,7 @@ async def test_retime(store: Store) -> None:
     await commit_all(store, session(1, due_at=10), session(2, due_at=10))
     await store.commit(Commit(session=2, row=replace(row(2, due_at=20), state=b"changed")))
     await store.retime([Retimed(id, b"%d" % id, due_at=5, warn_at=100, expires_at=200) for id in (1, 2, 3)])
-    assert await store.due((-1, 0), 99, 10) == [(5, 1), (20, 2)]
+    assert await store.due((-1, 0), 99, 10) == [(5, 1, 200), (20, 2, None)]
     assert await store.expiring(150) == 1
     stored = await store.load("default", "k1")
     assert isinstance(stored, StoredSession)

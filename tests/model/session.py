@@ -90,7 +90,7 @@ class Session:
 
     @property
     def is_near_end(self) -> bool:
-        return self.state in TALKING and 0 < self.deadline - self.now <= self.threshold
+        return self.left is not None and 0 < self.left <= self.threshold
 
     def moments(self) -> Iterator[int]:
         """When something may happen to it: what a clock is turned to."""
@@ -314,14 +314,18 @@ class Session:
         if self.state == "paused":
             left = self.timeout_at - self.paused_at
             return self.cap_at if self.now + left >= self.cap_at else None
-        return self.deadline
+        if self.deadline > self.now or not self.is_busy:
+            return self.deadline
+        renewed = self.now + round(self.rules["timeoutMinutes"] * MINUTE_MS)
+        return min(renewed, self.cap_at) if self.rules["autoRenew"] else self.cap_at
 
     @property
     def left(self) -> int | None:
         if self.state == "ended":
             return None
-        left = self.timeout_at - (self.paused_at or self.now)
-        return max(min(left, self.cap_at - self.now), 0)
+        if self.state != "paused":
+            return max(self.shown_end - self.now, 0)
+        return max(min(self.timeout_at - self.paused_at, self.cap_at - self.now), 0)
 
     def summary(self) -> Json:
         """The whole of it, as protocol.md §3 has it."""

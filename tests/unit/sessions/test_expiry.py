@@ -140,6 +140,19 @@ async def test_more_than_a_page(store: MemoryStore, wall: FakeClock, monkeypatch
         assert all(life == ["session.state"] for life in house.lives.values())
 
 
+async def test_overdue_for_more_than_one_thing(store: MemoryStore, wall: FakeClock) -> None:
+    """What is over is met in the order of the ends, also where all would have fallen idle at once."""
+    before = House(store, wall)
+    await before.expiry.begin()
+    timeouts = [30, 10, 20, 15, 25]
+    for id, minutes in enumerate(timeouts, 1):
+        await before.begin(id, details=replace(born().details, policy={"timeout_minutes": float(minutes)}))
+    wall.advance(minutes=60)
+    async with house_of(store, wall) as house:
+        await house.until(lambda: len(house.order) == len(timeouts))
+        assert [timeouts[id - 1] for id in house.order] == sorted(timeouts)
+
+
 async def test_beyond_the_horizon(store: MemoryStore, wall: FakeClock) -> None:
     """A deadline far away is not in memory, and comes all the same; so does one that moved in."""
     async with house_of(store, wall, timeout_minutes=600, idle_after_minutes=600, warning_threshold_minutes=0) as house:

@@ -159,7 +159,9 @@ async def test_deadlines_are_stored() -> None:
     assert await room.store.expiring(BEGINNING_MS + 25 * MINUTE_MS) == 1
     assert await room.store.expiring(BEGINNING_MS + 30 * MINUTE_MS) == 0
     policy = effective(PolicySettings(), AgentPolicySettings()).policy
-    assert await room.store.due((0, 0), BEGINNING_MS + 5 * MINUTE_MS, 9) == [(BEGINNING_MS + 5 * MINUTE_MS, 1)]
+    assert await room.store.due((0, 0), BEGINNING_MS + 5 * MINUTE_MS, 9) == [
+        (BEGINNING_MS + 5 * MINUTE_MS, 1, BEGINNING_MS + 30 * MINUTE_MS)
+    ]
     over = lifecycle.elapse(lane.session, policy, BEGINNING_MS + 30 * MINUTE_MS)
     await room.journal.append(lane, *over.events, onto=over.onto)
     assert await room.store.expiring(BEGINNING_MS + 25 * MINUTE_MS) == 0

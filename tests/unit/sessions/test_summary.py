@@ -96,6 +96,20 @@ def test_without_a_deadline() -> None:
     assert (status.expires_at, status.is_near_expiration) == (None, False)
 
 
+def test_paused_near_its_end() -> None:
+    """What was left decides, not the clock."""
+    paused = shown(BEGINNING_MS + 60 * MINUTE_MS, lifecycle="paused", paused_at=BEGINNING_MS + 26 * MINUTE_MS)
+    assert (paused["timeRemainingMs"], paused["isNearExpiration"]) == (4 * MINUTE_MS, True)
+
+
+@pytest.mark.parametrize(("minutes", "end"), [(29, "10:00:00"), (40, "10:40:00"), (700, "21:30:00")])
+def test_a_turn_that_says_nothing(minutes: int, end: str) -> None:
+    """The end that it holds off is never in the past: it is as if the turn ended now, within the longest duration."""
+    session = shown(BEGINNING_MS + minutes * MINUTE_MS, turn=RunningTurn("t1", 2))
+    assert session["expiresAt"] == f"2026-11-20T{end}.123Z"
+    assert session["timeRemainingMs"] > 0
+
+
 def test_what_a_message_did() -> None:
     """The end it has now, how often it was renewed, whether this message did."""
     status = session_status(born(renewal_count=3), POLICY, BEGINNING_MS, was_renewed=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage import sqlite, sqlite_indexer, sqlite_indexing, sqlite_search, sqlite_writes
+from gateway.storage import sqlite_file, sqlite_indexer, sqlite_indexing, sqlite_search, sqlite_writes
 from gateway.storage.base import Commit, SearchQuery, SessionQuery
 from gateway.storage.words import parse
 from tests.contract.stores import row, said
@@ -27,10 +27,10 @@ def old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tables as they were before there was an index."""
     scripts = tmp_path / "old"
     scripts.mkdir()
-    for script in sorted(sqlite.MIGRATIONS.glob("*.sql")):
+    for script in sorted(sqlite_file.MIGRATIONS.glob("*.sql")):
         if script.name < "0004":
             shutil.copy(script, scripts)
-    monkeypatch.setattr(sqlite, "MIGRATIONS", scripts)
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", scripts)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -61,22 +61,22 @@ def test_every_event_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed:
 
         with monkeypatch.context() as patch:
             old_schema(tmp_path, patch)
-            sqlite._prepare(connection)
+            sqlite_file.prepare(connection)
             with patch.context() as no_index:
                 no_index.setattr(sqlite_indexing, "erase", lambda *_: None)
                 for _ in range(20):
                     act()
-        sqlite._prepare(connection)
+        sqlite_file.prepare(connection)
         for _ in range(300):
             if chance.random() < 0.5:
                 act()
             else:
-                sqlite._in_transaction(sqlite_indexing.step, connection)
+                sqlite_file.in_transaction(sqlite_indexing.step, connection)
             if chance.random() < 0.1:
                 hits = sqlite_search.search(query("rain"), connection).hits
                 assert {(hit.key, hit.seq) for hit in hits} <= there
         for _ in range(1000):
-            progress = sqlite._in_transaction(sqlite_indexing.step, connection)
+            progress = sqlite_file.in_transaction(sqlite_indexing.step, connection)
         assert progress.tail == progress.newest
         assert progress.is_complete
         hits = sqlite_search.search(query("rain"), connection).hits

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage import sqlite
+from gateway.storage import sqlite_file
 from gateway.storage.base import Commit, StoreFault, StoreRefused
-from gateway.storage.sqlite import MIGRATIONS, SqliteStore
+from gateway.storage.sqlite import SqliteStore
+from gateway.storage.sqlite_file import MIGRATIONS
 from tests.contract.stores import answer, commit_all, event, ids_of, said, seqs_of, session
 from tests.disk import full_disk
 
@@ -155,7 +156,7 @@ async def test_a_new_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     scripts = tmp_path / "sql"
     shutil.copytree(MIGRATIONS, scripts)
     known = len(list(scripts.iterdir()))
-    monkeypatch.setattr(sqlite, "MIGRATIONS", scripts)
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", scripts)
     await (await reopened(tmp_path / "data")).close()
     script = scripts / "9999_more.sql"
     script.write_text("CREATE TABLE more (x); CREATE TABLE sessions (x);")
