@@ -276,12 +276,17 @@ class Columns:
     def _move_empty(self, row: SessionRow | None, id: int = 0) -> None:
         """Keep who has which empty sessions, and mark each user's newest."""
         id = row.id if row is not None else id
+        before = after = None
         if self._flags[id] & _EMPTY and not self._flags[id] & _ARCHIVED:
-            whose = int(self._columns["tenant"][id]), int(self._columns["user"][id])
-            self._mark_newest(whose, lambda mine: mine.remove(id))
+            before = int(self._columns["tenant"][id]), int(self._columns["user"][id])
         if row is not None and row.is_empty and row.source == "manual" and row.archived_at is None:
-            whose = self._names["tenant"].code(row.tenant), self._names["user"].code(row.user)
-            self._mark_newest(whose, lambda mine: insort(mine, id))
+            after = self._names["tenant"].code(row.tenant), self._names["user"].code(row.user)
+        if before == after:
+            return
+        if before is not None:
+            self._mark_newest(before, lambda mine: mine.remove(id))
+        if after is not None:
+            self._mark_newest(after, lambda mine: insort(mine, id))
 
     def _mark_newest(self, whose: tuple[int, int], change: Callable[[list[int]], None]) -> None:
         mine = self._empties.setdefault(whose, [])

@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.bench import calls, dispatch, fanout, listing, searching, sends, timers, tokens, watching
+from scripts.bench import calls, dispatch, fanout, lateness, listing, searching, sends, timers, tokens, watching
 from scripts.bench.report import Row, as_json, as_table, machine
 from scripts.bench.scale import FULL, QUICK, Scale
 
@@ -27,6 +27,7 @@ MEASUREMENTS = {
     "watch": watching.measure,
     "search": searching.measure,
     "timers": timers.measure,
+    "lateness": lateness.measure,
 }
 
 

@@ -20,6 +20,7 @@ class Scale(NamedTuple):
     pages: int
     said: tuple[int, ...]
     timers: int
+    deadlines: tuple[int, ...]
 
 
 FULL = Scale(
@@ -37,6 +38,7 @@ FULL = Scale(
     pages=60,
     said=(100_000, 1_000_000),
     timers=1_000_000,
+    deadlines=(2000, 8000, 20_000),
 )
 QUICK = FULL._replace(
     rounds=2,
@@ -51,4 +53,5 @@ QUICK = FULL._replace(
     pages=20,
     said=(10_000,),
     timers=100_000,
+    deadlines=(2000,),
 )
