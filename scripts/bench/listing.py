@@ -19,7 +19,6 @@ from gateway.sessions import state as states
 from gateway.sessions.state import SessionState
 from gateway.storage import sqlite_directory
 from gateway.storage.base import SessionQuery
-from gateway.storage.sqlite import SqliteStore
 from gateway.storage.sqlite_writes import _COLUMNS
 from rpc_schema.types import State
 
@@ -36,6 +35,7 @@ DEEP = 20
 FLOOR_S = 1.5
 """A floor gets so long, and one go at least."""
 BEGIN_MS = 1_780_000_000_000
+FAR_MS = 4_000_000_000_000
 _WORDS = ("weather", "invoice", "Lisbon", "refund", "deploy", "résumé", "Straße", "holiday", "budget", "draft", "login")
 _SORTS = (
     "title",
@@ -95,19 +95,17 @@ async def measure(scale: Scale) -> list[Row]:
     rows: list[Row] = []
     for sessions in scale.sessions:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=DISK) as name:
-            data = Path(name) / "data"
-            store = await SqliteStore.open(data)
-            await store.close()
             begun = time.monotonic()
-            fill(data / "gateway.db", sessions)
+            async with serving("gateway", config=str(_config(Path(name)))):
+                pass  # it makes the file, and notes by which policies it reckons
+            fill(Path(name) / "data" / "gateway.db", sessions)
             print(f"  {sessions} sessions made in {time.monotonic() - begun:.0f} s", flush=True)
             rows += await _measure(Path(name), sessions, scale.pages)
     return rows
 
 
 async def _measure(directory: Path, sessions: int, pages: int) -> list[Row]:
-    config = directory / "gateway.toml"
-    config.write_text(f'[server]\nport = 0\ndata_dir = "{directory}/data"\n{SETTINGS}')
+    config = _config(directory)
     begun = time.monotonic()
     async with serving("gateway", config=str(config)) as server:
         client = await connect(server)
@@ -130,6 +128,12 @@ async def _measure(directory: Path, sessions: int, pages: int) -> list[Row]:
                         times = await _through(client, question.params | {"cursor": cursor}, pages)
                         rows += _rows(f"{sessions}, {question.name}, deep", floor, times)
     return rows
+
+
+def _config(directory: Path) -> Path:
+    config = directory / "gateway.toml"
+    config.write_text(f'[server]\nport = 0\ndata_dir = "{directory}/data"\n{SETTINGS}')
+    return config
 
 
 async def _filled(client: Client, begun: float) -> float:
@@ -225,5 +229,6 @@ def _session(chance: random.Random, id: int, sessions: int) -> tuple[tuple[Any, 
     labels = {"labels": {"team": f"t{chance.randrange(100)}"} if id % 3 == 0 else {}}
     row = (id, state.tenant, state.key, state.user, state.agent, state.model, state.channel, state.source, None,
            lifecycle, state.pinned, state.is_empty, False, messages, state.input_tokens, state.cost_usd,
-           created, state.last_activity_at, state.archived_at, None, None, None, states.encode(state))  # fmt: skip
+           created, state.last_activity_at, state.archived_at, None, None, None,
+           None if lifecycle == "ended" else FAR_MS, states.encode(state))  # fmt: skip
     return row, json.dumps(words | labels).encode()

@@ -76,8 +76,9 @@ class Caller:
     async def hear(self, asked: set[int]) -> None:
         answer = await self.client.hear_until(lambda message: message.get("id") in asked)
         asked.discard(answer["id"])
-        known = {"session_not_found", "session_deleted", "session_exists", "queue_full"}
-        assert "result" in answer or answer["error"]["data"]["code"] in known, answer
+        known = {"session_not_found", "session_deleted", "session_exists", "queue_full", "turn_running"}
+        closed = {"session_paused", "session_pinned", "session_archived", "session_ended"}
+        assert "result" in answer or answer["error"]["data"]["code"] in known | closed, answer
 
     def anything(self, n: int) -> tuple[str, Json]:
         chance = self.chance
@@ -94,6 +95,15 @@ class Caller:
                 ("session.update", key | {"labels": {"team": chance.choice(["red", "blue"])}}),
                 ("session.stop", key),
                 ("session.reset", key),
+                ("session.pause", key),
+                ("session.resume", key),
+                ("session.heartbeat", key),
+                ("session.renew", key),
+                *[("session.archive", key)] * 2,
+                ("session.restore", key),
+                ("session.end", key),
+                ("session.fork", key),
+                ("session.update", key | {"policy": {"timeoutMinutes": chance.choice([10, None])}}),
                 *[("session.delete", key)] * 3,
             ]
         )
@@ -108,6 +118,7 @@ VIEWS: list[Json] = [
     {"filter": {"user": "ann"}},
     {"filter": {"label": {"team": "red"}}, "includeEmpty": True},
     {"filter": {"pinned": True}},
+    {"filter": {"state": ["live", "ended"]}},
     {"filter": {"channel": ["web"], "source": "manual"}},
     {"search": "weather"},
     {"search": "k1", "sort": {"by": "title", "direction": "asc"}, "limit": 200},
