@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -53,6 +54,7 @@ from .storage.base import Store, StoreFault, StoreRefused
 from .storage.sqlite import SqliteStore
 
 PRUNE_EVERY_S = 3600.0
+BROKEN_S = 1.0
 RETRY_AFTER_MS = 1000
 log = structlog.get_logger(__name__)
 
@@ -223,6 +225,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         output_bytes=settings.limits.output_bytes,
     )
     cursors = Cursors(store)
+    await cursors.load()
     directory = Directory(store, gateway.roster, cursors)
     rules = Rules(store, gateway.roster, settings.policy)
     await rules.load()
@@ -231,7 +234,15 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
     journal = Journal(store, clock, rules.policy_of, followers)
     turns.write_with(journal)
     watching.settle_with(journal)
-    expiry = Expiry(clock=clock, store=store, lanes=lanes, journal=journal, turns=turns, rules=rules)
+    expiry = Expiry(
+        clock=clock,
+        store=store,
+        lanes=lanes,
+        journal=journal,
+        turns=turns,
+        rules=rules,
+        touched=watching.touched,
+    )
     followers.append(expiry)
     retiming = Retiming(
         store=store,
@@ -269,6 +280,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         instance=gateway,
         new_session_id=store.next_session_id,
         expiring=store.expiring,
+        tally=store.tally,
     )
     drift = Drift(clock, store, lanes, journal)
     await drift.make_good()
@@ -277,8 +289,10 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
     await expiry.begin()
     retiming.want()
     stack.push_async_callback(_save_uses, tokens)
-    for work in (expiry.run(), retiming.run(), drift.run(), _prune(store, tokens, clock)):
-        stack.callback(asyncio.create_task(work).cancel)
+    works = {"expiry": expiry.run, "retiming": retiming.run, "drift": drift.run}
+    works["pruning"] = partial(_prune, store, tokens, clock)
+    tasks = [asyncio.create_task(_go_on(name, work), name=name) for name, work in works.items()]
+    stack.push_async_callback(_end, tasks)
 
 
 def _check_host(host: str, tokens: Tokens) -> None:
@@ -343,6 +357,22 @@ async def _reload_when(asked: asyncio.Event, gateway: Gateway, read: Callable[[]
             log.error("reload_refused", problem=str(error))
         else:
             log.info("reloaded", agents=gateway.roster.ids())
+
+
+async def _go_on(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do it until cancelled, also after a bug: a clock that stops unseen would be worse."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("task_broke", task=name)
+            await asyncio.sleep(BROKEN_S)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _prune(store: Store, tokens: Tokens, clock: Clock) -> None:

@@ -36,13 +36,11 @@ class SteadyClock:
     does not count. Where both clocks went on, the time did pass.
 
     The price is that it may come to differ from the wall clock, by `behind_ms`.
-    It starts at the wall clock, or as far behind as the one before a restart
-    said that it was.
     """
 
-    def __init__(self, clock: Clock, behind_ms: int = 0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._start_ms = clock.now_ms() - behind_ms
+        self._start_ms = clock.now_ms()
         self._start_s = clock.monotonic()
 
     def now_ms(self) -> int:

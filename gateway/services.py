@@ -1,6 +1,6 @@
 """All that a handler can reach: the gateway's rooms, the caller, and the one way to a session."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -14,7 +14,7 @@ from rpc_schema.types import Scope, Session
 
 from .agents.roster import Roster
 from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relations
-from .auth.principal import Credential, Principal
+from .auth.principal import EVERY_TENANT, Credential, Principal
 from .auth.tokens import Tokens
 from .clock import Clock
 from .hub.hub import Closable, Hub, Sink, Topic
@@ -34,6 +34,7 @@ from .sessions.summary import summary
 from .sessions.transcript import Transcript
 from .sessions.turns import Turns
 from .sessions.watching import Watching
+from .storage.base import Tally
 
 Status = Literal["ok", "starting", "draining"]
 
@@ -149,6 +150,7 @@ class Services:
     instance: Instance
     new_session_id: Callable[[], Awaitable[int]]
     expiring: Callable[[int], Awaitable[int]]
+    tally: Callable[[str | None, str | None, Sequence[str], int], Awaitable[Tally]]
 
     def summary(self, state: SessionState) -> Session:
         """The session as lists show it, now."""
@@ -275,6 +277,8 @@ class Call:
 
     def check_tenant(self) -> None:
         """Refuse a tenant where nothing can be the caller's, as if there were none."""
+        if self.tenant == EVERY_TENANT:
+            raise errors.InvalidParams(path="$.tenant", reason="name one tenant; `*` is none to keep sessions in")
         if not self.principal.reaches(self.tenant):
             raise errors.SessionNotFound
 
@@ -301,7 +305,8 @@ class Call:
             raise errors.ShuttingDown
 
     def check_subscriptions(self) -> None:
-        """Refuse one more than a connection may have."""
+        """Refuse what the caller may not follow, and one more than a connection may have."""
+        self.require_scope("sessions:read")
         limit = self.services.limits.subscriptions
         if len(self.peer.subscriptions) >= limit:
             raise errors.TooManySubscriptions(limit=limit)

@@ -66,7 +66,7 @@ class UpdateParams(SessionParams, kw_only=True):
 
     key: Key
     title: Title | UnsetType | None = UNSET
-    pinned: bool | UnsetType = UNSET
+    pinned: bool | UnsetType | None = UNSET
     labels: Labels | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
     model: Annotated[Word, Meta(description="From the next turn on; null: the agent's own.")] | UnsetType | None = UNSET

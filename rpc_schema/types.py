@@ -25,8 +25,8 @@ Title = Annotated[
     Meta(
         min_length=1,
         max_length=200,
-        pattern=_ONE_LINE,
-        description="One line, no control characters.",
+        pattern=_SOMETHING,
+        description="One line with something to see, no control characters.",
     ),
 ]
 Word = Annotated[str, Meta(min_length=1, max_length=128, pattern=_SOMETHING)]

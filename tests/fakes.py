@@ -25,6 +25,7 @@ from gateway.storage.base import (
     StoredAnswer,
     StoredSession,
     StoreFault,
+    Tally,
     TokenRow,
 )
 from gateway.storage.matching import is_asked_for, is_hidden, may_be_newest
@@ -201,6 +202,16 @@ class MemoryStore:
         await self._answer()
         spans = [(row.warn_at, row.expires_at) for row in self._rows.values()]
         return sum(warn is not None and end is not None and warn <= now_ms < end for warn, end in spans)
+
+    async def tally(self, tenant: str | None, user: str | None, owned_agents: Sequence[str], now_ms: int) -> Tally:
+        await self._answer()
+        there = [row for row in self._rows.values() if row.deleted_at is None and tenant in (None, row.tenant)]
+        seen = [row for row in there if user in (None, row.user) or row.agent in owned_agents]
+        states = [row.lifecycle for row in seen]
+        ends = [(row.warn_at, row.expires_at) for row in seen if row.warn_at is not None and row.expires_at is not None]
+        near = sum(warn <= now_ms < end for warn, end in ends)
+        busy = sum(row.is_busy and row.lifecycle != "paused" for row in seen)
+        return Tally({state: states.count(state) for state in states}, near, busy)
 
     async def load_many(self, topics: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredSession]:
         found = {topic: await self.load(*topic) for topic in topics}

@@ -57,7 +57,9 @@ async def update(call: Call, params: wire.UpdateParams) -> wire.SessionResult:
     async with call.session(params.key, "write") as lane:
         lifecycle.check_revision(lane.session, params.if_revision)
         change = _checked(call, lane.session, params)
-        decision = lifecycle.update(lane.session, change, call.principal.user, call.services.rules.policy_of)
+        decision = lifecycle.update(
+            lane.session, change, call.principal.user, call.services.rules.policy_of, call.services.clock.now_ms()
+        )
         return await _carry_out(call, lane, decision)
 
 
@@ -179,7 +181,7 @@ async def _carry_out(
 
     if decision.events or decision.onto is not lane.session:
         await services.journal.append(lane, *decision.events, onto=decision.onto, answer=answer)
-    return wire.SessionResult(session=services.summary(lane.session))
+    return wire.SessionResult(session=services.summary(await services.expiry.settle(lane)))
 
 
 def _who(call: Call, lane: Lane) -> lifecycle.Who:

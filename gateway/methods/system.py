@@ -1,5 +1,6 @@
 """The gateway itself: greeting, health, its own description, taking a request back."""
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -9,10 +10,12 @@ import structlog
 from msgspec import UNSET
 
 from gateway import __version__
+from gateway.auth.principal import Credential
 from gateway.clock import instant
 from gateway.rpc.handlers import bind
-from gateway.services import Call
-from gateway.storage.base import StoreFault
+from gateway.services import Call, Peer
+from gateway.sessions.census import STATES
+from gateway.storage.base import StoreFault, Tally
 from rpc_schema import close_codes
 from rpc_schema import system as wire
 from rpc_schema.errors import StoreUnavailable
@@ -42,26 +45,42 @@ async def hello(call: Call, params: wire.HelloParams) -> wire.HelloResult:
 
 
 async def health(call: Call, params: NoParams) -> wire.HealthResult:
-    """Count, from memory but for what time alone brings about."""
-    services = call.services
+    """Count what the caller may see: for whoever may see everything from memory, but for what time brings about."""
+    services, instance = call.services, call.services.instance
+    now_ms, seen, peers = services.clock.now_ms(), call.visibility, list(_known_to(call))
+    sees_all = call.credential.is_implicit or (seen.tenant is None and seen.user is None)
     try:
-        expiring_soon = await services.expiring(services.clock.now_ms())
+        if sees_all:
+            counted = Tally(instance.sessions(), await services.expiring(now_ms), services.turns.running)
+        else:
+            owned = services.roster.owned_by(seen.user) if seen.user is not None else ()
+            counted = await services.tally(seen.tenant, seen.user, owned, now_ms)
     except StoreFault as error:
         raise StoreUnavailable from error
     return wire.HealthResult(
-        status=services.instance.status,
-        uptime_ms=round((services.clock.monotonic() - services.instance.started) * 1000),
-        sessions=wire.SessionCounts(**services.instance.sessions()),
-        expiring_soon=expiring_soon,
-        turns_running=services.turns.running,
-        connections=services.instance.connections,
-        peak_connections=services.instance.peak_connections,
+        status=instance.status,
+        uptime_ms=round((services.clock.monotonic() - instance.started) * 1000),
+        sessions=wire.SessionCounts(**dict.fromkeys(STATES, 0) | counted.states),
+        expiring_soon=counted.expiring,
+        turns_running=counted.busy,
+        connections=instance.connections if sees_all else len(peers),
+        peak_connections=instance.peak_connections if sees_all else len(peers),
     )
+
+
+def _known_to(call: Call) -> Iterator[tuple[Peer, Credential]]:
+    """The connections that the caller may know of: an admin's tenant's, anybody's own."""
+    seen = call.visibility
+    for peer in call.services.instance.peers():
+        if (credential := peer.credential) is None:
+            continue
+        principal = credential.principal
+        if seen.tenant in (None, principal.home) and seen.user in (None, principal.user):
+            yield peer, credential
 
 
 async def connections(call: Call, params: NoParams) -> wire.ConnectionsResult:
     """Who is connected, as far as the caller's rights reach."""
-    known = [(peer, peer.credential) for peer in call.services.instance.peers() if peer.credential is not None]
     return wire.ConnectionsResult(
         connections=[
             wire.ConnectionInfo(
@@ -73,8 +92,7 @@ async def connections(call: Call, params: NoParams) -> wire.ConnectionsResult:
                 client=peer.client,
                 remote=peer.remote,
             )
-            for peer, credential in known
-            if call.principal.is_everywhere or credential.principal.tenant == call.principal.tenant
+            for peer, credential in _known_to(call)
         ]
     )
 

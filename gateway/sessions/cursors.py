@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.storage.base import Store, StoreFault
-from rpc_schema.errors import InvalidCursor, StoreUnavailable
+from gateway.storage.base import Store
+from rpc_schema.errors import InvalidCursor
 
 _KIND: Final = "secret"
 _NAME: Final = "cursors"
@@ -30,23 +30,18 @@ class Cursors:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._secret = b""
+        self._secret = b""  # until it is loaded
 
-    async def begin(self) -> None:
-        """Take the store's secret, or give it one.
+    async def load(self) -> None:
+        """Take the store's secret, or give it one; before anything else.
 
         Raises:
-            StoreUnavailable: it can be neither read nor written.
+            StoreFault: it can be neither read nor written.
         """
-        if self._secret:
-            return
-        try:
-            secret = (await self._store.notes(_KIND)).get(_NAME)
-            if secret is None:
-                secret = secrets.token_bytes(32)
-                await self._store.note(_KIND, _NAME, secret)
-        except StoreFault as error:
-            raise StoreUnavailable from error
+        secret = (await self._store.notes(_KIND)).get(_NAME)
+        if secret is None:
+            secret = secrets.token_bytes(32)
+            await self._store.note(_KIND, _NAME, secret)
         self._secret = secret
 
     def make(self, question: bytes, last: Sequence[Any]) -> str:

@@ -87,29 +87,27 @@ def is_near_end(state: SessionState, policy: Policy, now_ms: int) -> bool:
 
 
 def _told_end_ms(state: SessionState, policy: Policy, now_ms: int) -> int:
-    """When the session ends; where a turn holds off an end that has passed, as if the turn ended now."""
+    """When the session ends; the longest duration, once a turn holds off an end that has passed."""
     end = deadline_ms(state, policy)
-    if end > now_ms or not state.is_busy:
-        return end
-    held = now_ms + _ms(policy.timeout_minutes) if policy.auto_renew else cap_ms(state, policy)
-    return min(held, cap_ms(state, policy))
+    return cap_ms(state, policy) if state.is_busy and end <= now_ms else end
 
 
-def next_end_ms(state: SessionState, policy: Policy) -> int:
+def next_end_ms(state: SessionState, policy: Policy, now_ms: int) -> int:
     """The end that a session is warned of: the longest duration alone, while a turn holds off the other."""
-    return cap_ms(state, policy) if is_held(state, policy) else deadline_ms(state, policy)
+    return cap_ms(state, policy) if is_held(state, policy) else _told_end_ms(state, policy, now_ms)
 
 
 def due_ms(state: SessionState, policy: Policy, now_ms: int) -> int | None:
-    """When somebody has to look after the session next: the first moment at which time changes it."""
+    """When somebody has to look after the session next: the first moment at which time changes it, or how it looks."""
     if state.deleted_at is not None:
         return None
     if state.lifecycle == "ended":
         return archive_ms(state, policy)
-    moments = [cap_ms(state, policy)]
+    looks = (moment for moment in _turning_points(state, policy) if moment > now_ms)
+    moments = [cap_ms(state, policy), *looks]
     if not state.is_timed:
-        return moments[0]
-    end = next_end_ms(state, policy)
+        return min(moments)
+    end = next_end_ms(state, policy, now_ms)
     if not state.is_busy:
         moments.append(end)
         if state.lifecycle == "live":
@@ -118,6 +116,17 @@ def due_ms(state: SessionState, policy: Policy, now_ms: int) -> int | None:
     if state.warned_for != end and warning < end and now_ms < end:
         moments.append(warning)
     return min(moments)
+
+
+def _turning_points(state: SessionState, policy: Policy) -> list[int]:
+    """When the summary changes though nothing happens: the end that is told, and whether it is near."""
+    cap, threshold = cap_ms(state, policy), threshold_ms(policy)
+    if state.paused_at is not None:
+        return [cap - (timeout_ms(state, policy) - state.paused_at), cap - threshold]
+    if not state.is_busy:
+        return []
+    end = deadline_ms(state, policy)
+    return [end - threshold, end, cap - threshold]
 
 
 def _ms(minutes: float) -> int:

@@ -56,7 +56,6 @@ class Directory:
             InvalidCursor: the cursor is not one of this question's.
             StoreUnavailable: it could not be read.
         """
-        await self._cursors.begin()
         query, asked = self.query(params, seen), question(params, seen)
         if params.cursor is not UNSET:
             query.after = self._cursors.open(asked, params.cursor)

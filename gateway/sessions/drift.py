@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.clock import SteadyClock
@@ -25,7 +26,15 @@ NOTED_MS: Final = 1000
 LOOK_S: Final = 5.0
 PAGE: Final = 500
 _KIND: Final = "clock"
+_NAME: Final = "leap"
 log = structlog.get_logger(__name__)
+
+
+class _Leap(Struct):
+    """By how much the wall clock was ahead at last, and the last session, by id, that was given as much."""
+
+    ms: int
+    given_to: int = 0
 
 
 class Drift:
@@ -37,24 +46,22 @@ class Drift:
     async def make_good(self) -> None:
         """Give sessions the time that the last gateway had not counted; before anything else is done with them.
 
-        A start that is cut goes on where it was.
+        A start that is cut goes on where it was; up to PAGE sessions may get the time twice then.
 
         Raises:
             StoreFault, StoreUnavailable: it could not be read or written.
         """
-        notes = await self._store.notes(_KIND)
-        lost_ms = msgspec.json.decode(notes.get("behind_ms", b"0"), type=int)
-        if not lost_ms:
+        noted = (await self._store.notes(_KIND)).get(_NAME)
+        if noted is None:
             return
-        last = msgspec.json.decode(notes.get("given_to", b"0"), type=int)
-        log.warning("wall_clock_leapt", ms=lost_ms)
-        while page := await self._store.timed(None, last, PAGE):
+        leap = msgspec.json.decode(noted, type=_Leap)
+        log.warning("wall_clock_leapt", ms=leap.ms)
+        while page := await self._store.timed(None, leap.given_to, PAGE):
             sessions = [states.decode(stored.state, stored.details) for _, stored in page]
-            await asyncio.gather(*(self._give(state, lost_ms) for state in sessions))
-            last = page[-1][0]
-            await self._store.note(_KIND, "given_to", msgspec.json.encode(last))
-        await self._store.note(_KIND, "behind_ms", None)
-        await self._store.note(_KIND, "given_to", None)
+            await asyncio.gather(*(self._give(state, leap.ms) for state in sessions))
+            leap.given_to = page[-1][0]
+            await self._note(leap)
+        await self._store.note(_KIND, _NAME, None)
 
     async def run(self) -> None:
         """Note how far they are apart whenever that changes, until cancelled."""
@@ -65,12 +72,15 @@ class Drift:
             if abs(behind_ms - noted_ms) < NOTED_MS:
                 continue
             try:
-                await self._store.note(_KIND, "behind_ms", msgspec.json.encode(behind_ms))
+                await self._note(_Leap(behind_ms))
             except StoreFault as error:
                 log.warning("leap_not_noted", error=str(error))
             else:
                 log.warning("wall_clock_leaps", behind_ms=behind_ms)
                 noted_ms = behind_ms
+
+    async def _note(self, leap: "_Leap") -> None:
+        await self._store.note(_KIND, _NAME, msgspec.json.encode(leap))
 
     async def _give(self, state: SessionState, lost_ms: int) -> None:
         async with self._lanes.enter((state.tenant, state.key)) as lane:

@@ -4,13 +4,12 @@ What is due is decided by `lifecycle.elapse`, in the session's lane, whether the
 timer comes first or somebody who wants the session: both find the same. The
 store knows every session's next moment; the wheel holds those before a moment
 that moves on (`HORIZON_MS`, at most `MOST` of them), so that sleeping sessions
-cost no memory. A moment that moves out is not followed: when the old one comes,
-the session is looked at and put back.
+cost no memory. A session that is looked at too early is put back.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -41,13 +40,24 @@ log = structlog.get_logger(__name__)
 
 
 class Expiry:
-    """The deadlines of all sessions. A Follower; `run` it in a task."""
+    """The deadlines of all sessions. A Follower; `run` it in a task.
+
+    `touched` hears of sessions that look different by now though nothing happened.
+    """
 
     def __init__(
-        self, *, clock: SteadyClock, store: Store, lanes: Lanes, journal: Journal, turns: Turns, rules: Rules
+        self,
+        *,
+        clock: SteadyClock,
+        store: Store,
+        lanes: Lanes,
+        journal: Journal,
+        turns: Turns,
+        rules: Rules,
+        touched: Callable[[SessionState], None],
     ) -> None:
         self._clock, self._store, self._lanes = clock, store, lanes
-        self._journal, self._turns, self._rules = journal, turns, rules
+        self._journal, self._turns, self._rules, self._touched = journal, turns, rules, touched
         self._wheel = TimerWheel(clock, self._fire, most=A_TICK)
         self._fired: deque[int] = deque()
         self._wake = asyncio.Event()
@@ -75,11 +85,19 @@ class Expiry:
 
     def arm(self, state: SessionState) -> None:
         """Look after the session when it is due."""
-        due_ms = deadlines.due_ms(state, self._rules.policy_of(state), self._clock.now_ms())
+        due_ms = self._due_ms(state)
         if due_ms is not None and (due_ms, state.id) <= self._until:
             self._wheel.arm(state.id, due_ms)
         else:
             self._wheel.cancel(state.id)
+
+    def _put_back(self, state: SessionState) -> None:
+        """Look again when it is due: nothing was written, so the store still has a moment that has been read past."""
+        if (due_ms := self._due_ms(state)) is not None:
+            self._wheel.arm(state.id, due_ms)
+
+    def _due_ms(self, state: SessionState) -> int | None:
+        return deadlines.due_ms(state, self._rules.policy_of(state), self._clock.now_ms())
 
     async def begin(self) -> None:
         """Take up the first page of what is due, overdue first.
@@ -157,7 +175,8 @@ class Expiry:
                     return
                 before = lane.state
                 if await self.settle(lane) is before:
-                    self.arm(before)
+                    self._put_back(before)
+                    self._touched(before)
         except StoreUnavailable:
             self._try_later([session])
         except Exception:  # a bug in one must not stop the clock of all

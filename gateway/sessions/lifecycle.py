@@ -164,7 +164,7 @@ def _fall_idle(state: SessionState, policy: Policy, now_ms: int) -> list[ev.AnyE
 
 
 def _warn(state: SessionState, policy: Policy, now_ms: int) -> list[ev.AnyEvent]:
-    end = next_end_ms(state, policy)
+    end = next_end_ms(state, policy, now_ms)
     remaining = end - now_ms
     if state.warned_for == end or not 0 < remaining <= threshold_ms(policy):
         return []
@@ -189,7 +189,7 @@ def touch(state: SessionState, policy: Policy, now_ms: int) -> Decision:
     if not is_renewed:
         return Decision(after, _wake(state))
     after = replace(after, renewal_count=state.renewal_count + 1)
-    return Decision(after, [*_wake(state), *_take_back_warning(after, policy, auto=True)])
+    return Decision(after, [*_wake(state), *_take_back_warning(after, policy, now_ms, auto=True)])
 
 
 def renew(state: SessionState, policy: Policy, by: str, now_ms: int) -> Decision:
@@ -210,18 +210,18 @@ def renew(state: SessionState, policy: Policy, by: str, now_ms: int) -> Decision
     return Decision(after, [*_wake(state), renewed])
 
 
-def reconsider(state: SessionState, policy: Policy) -> Sequence[ev.AnyEvent]:
+def reconsider(state: SessionState, policy: Policy, now_ms: int) -> Sequence[ev.AnyEvent]:
     """What a policy that has changed by itself brings about: a warning that came too early is void."""
-    return _take_back_warning(state, policy, auto=False)
+    return _take_back_warning(state, policy, now_ms, auto=False)
 
 
 def _wake(state: SessionState) -> list[ev.AnyEvent]:
     return [ev.SessionStateChanged(from_="idle", to="live", reason="activity")] if state.lifecycle == "idle" else []
 
 
-def _take_back_warning(state: SessionState, policy: Policy, *, auto: bool) -> list[ev.AnyEvent]:
+def _take_back_warning(state: SessionState, policy: Policy, now_ms: int, *, auto: bool) -> list[ev.AnyEvent]:
     """The event by which a warning is void, where the end has moved out since."""
-    end = next_end_ms(state, policy)
+    end = next_end_ms(state, policy, now_ms)
     if state.warned_for is None or not state.is_timed or end <= state.warned_for:
         return []
     return [ev.SessionRenewed(expires_at=instant(end), renewal_count=state.renewal_count, auto=auto)]
@@ -290,7 +290,7 @@ def _busy(state: SessionState) -> errors.TurnRunning:
     return errors.TurnRunning(turn=state.turn.id if state.turn is not None else state.queue[0].id)
 
 
-def update(state: SessionState, change: Change, by: str, policy_of: PolicyOf) -> Decision:
+def update(state: SessionState, change: Change, by: str, policy_of: PolicyOf, now_ms: int) -> Decision:
     """What really changes; no event when nothing does.
 
     Raises:
@@ -308,7 +308,7 @@ def update(state: SessionState, change: Change, by: str, policy_of: PolicyOf) ->
     decided: list[ev.AnyEvent] = [ev.SessionUpdated(author=by, **changes)]
     if "policy" in changes:
         ruled = replace(after, details=replace(after.details, policy=change.policy))
-        decided += _take_back_warning(ruled, policy_of(ruled), auto=False)
+        decided += _take_back_warning(ruled, policy_of(ruled), now_ms, auto=False)
     return Decision(after, decided)
 
 
@@ -320,8 +320,8 @@ def _changes(state: SessionState, change: Change) -> dict[str, Any]:
         changes["title"] = asked.title
     if changes.get("title", UNSET) is None and current.title is None:
         del changes["title"]
-    if asked.pinned is not UNSET and asked.pinned != state.pinned:
-        changes["pinned"] = asked.pinned
+    if asked.pinned is not UNSET and bool(asked.pinned) != state.pinned:
+        changes["pinned"] = bool(asked.pinned)
     if asked.labels is not UNSET and (asked.labels or {}) != current.labels:
         changes["labels"] = asked.labels or {}
     if asked.metadata is not UNSET and (asked.metadata or {}) != current.metadata:

@@ -1,4 +1,4 @@
-"""After a policy has changed: new moments for the sessions that live by it.
+"""After a policy or a name has changed: new moments and another look for the sessions that go by it.
 
 What people are told follows the policy at once, being reckoned anew each time.
 The moments in the store and the wheel are brought up to it here, agent by
@@ -8,11 +8,9 @@ a pass that was cut, is made good after a start.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
 import structlog
 
 from gateway.agents.roster import Roster
@@ -71,7 +69,7 @@ class Retiming:
     async def _catch_up(self) -> None:
         timed_by = await self._store.notes(_KIND)
         for agent in sorted({*timed_by, *self._roster.ids()}):
-            digest = hashlib.blake2b(msgspec.json.encode(self._rules.of_agent(agent).policy), digest_size=16).digest()
+            digest = self._rules.digest(agent)
             if timed_by.get(agent) != digest:
                 count = await self._retime(agent)
                 await self._store.note(_KIND, agent, digest)
@@ -106,7 +104,7 @@ class Retiming:
         async with self._lanes.enter((state.tenant, state.key)) as lane:
             if lane.state is None or lane.state.id != state.id or lane.state.deleted_at is not None:
                 return
-            if events := lifecycle.reconsider(lane.state, self._rules.policy_of(lane.state)):
+            if events := lifecycle.reconsider(lane.state, self._rules.policy_of(lane.state), self._clock.now_ms()):
                 await self._journal.append(lane, *events)
                 return
             for touched in self._touched:

@@ -4,6 +4,7 @@ Sessions without rules of their own share their agent's `Effective`.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 
 import msgspec
@@ -54,6 +55,11 @@ class Rules:
     def policy_of(self, state: SessionState) -> Policy:
         """The same without the sources."""
         return self.of(state).policy
+
+    def digest(self, agent: str) -> bytes:
+        """Another one whenever anything may be another for sessions of this agent, those with overrides included."""
+        said = (self.settings, self._roster.policy(agent), self._set_by_agent.get(agent), self._roster.name(agent))
+        return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).digest()
 
     def limit_of(self, state: SessionState) -> int | None:
         """How many sessions the user may have with the agent: a session's own rules can only tighten that."""

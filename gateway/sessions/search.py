@@ -43,7 +43,6 @@ class Search:
         asked = ListParams(
             view="all", filter=params.filter, search=params.query, limit=params.limit, include_empty=True
         )
-        await self._cursors.begin()
         what = _KIND + question(asked, seen)
         before = self._cursors.open(what, params.cursor)[0] if params.cursor is not UNSET else None
         if not terms:

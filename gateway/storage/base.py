@@ -140,6 +140,14 @@ class TokenRow(Struct, frozen=True, kw_only=True):
     revoked_at: int | None = None
 
 
+class Tally(Struct):
+    """Sessions by lifecycle state, how many are near their end, in how many an agent is at work."""
+
+    states: dict[str, int]
+    expiring: int
+    busy: int
+
+
 class EventQuery(Struct, kw_only=True):
     """Events of a session with `after < seq < before`; `newest` takes them from the end. Always ascending."""
 
@@ -292,6 +300,9 @@ class Store(Protocol):
 
     async def expiring(self, now_ms: int) -> int:
         """Sessions within their warning threshold."""
+
+    async def tally(self, tenant: str | None, user: str | None, owned_agents: Sequence[str], now_ms: int) -> Tally:
+        """Count what somebody may see: a tenant's (None: all), of it a user's own and those of agents (None: all)."""
 
     async def load_many(self, topics: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredSession]:
         """What `load` gives, for many at once; those that are not there are left out."""

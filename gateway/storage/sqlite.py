@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from . import sqlite_directory, sqlite_indexing, sqlite_search, sqlite_tokens, sqlite_writes
+from . import sqlite_directory, sqlite_indexing, sqlite_reads, sqlite_search, sqlite_tokens, sqlite_writes
 from .base import (
     Commit,
     EventPage,
@@ -32,12 +32,12 @@ from .base import (
     StoredSession,
     StoreFault,
     StoreRefused,
+    Tally,
     TokenRow,
 )
 from .sqlite_file import Connection, claim, connect, fill, in_transaction, prepare, truncate_wal
 from .sqlite_indexer import Indexer
 from .sqlite_listing import Listing
-from .sqlite_reads import read_events
 
 GROUP = 128
 READERS = 2
@@ -138,7 +138,7 @@ class SqliteStore:
 
     async def events(self, query: EventQuery) -> EventPage:
         """Read a part of a log, at least one event however large, ascending."""
-        return await self._read(partial(read_events, query))
+        return await self._read(partial(sqlite_reads.events, query))
 
     async def chunks(self, session: int) -> list[bytes]:
         """The pieces of the running turn that were stored, in order."""
@@ -190,7 +190,7 @@ class SqliteStore:
         """A user's sessions with an agent that have not ended."""
         rows = await self._rows(
             "SELECT COUNT(*) FROM sessions WHERE tenant = ? AND user = ? AND agent = ?"
-            " AND lifecycle <> 'ended' AND deleted_at IS NULL",
+            " AND lifecycle IN ('live', 'idle', 'paused') AND deleted_at IS NULL",
             (tenant, user, agent),
         )
         return int(rows[0][0])
@@ -199,6 +199,10 @@ class SqliteStore:
         """Sessions within their warning threshold."""
         rows = await self._rows("SELECT COUNT(*) FROM sessions WHERE warn_at <= ? AND expires_at > ?", (now_ms, now_ms))
         return int(rows[0][0])
+
+    async def tally(self, tenant: str | None, user: str | None, owned_agents: Sequence[str], now_ms: int) -> Tally:
+        """Count what somebody may see: a tenant's (None: all), of it a user's own and those of agents (None: all)."""
+        return await self._read(partial(sqlite_reads.tally, tenant, user, owned_agents, now_ms))
 
     async def load_many(self, topics: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredSession]:
         """What `load` gives, for many at once; those that are not there are left out."""

@@ -1,11 +1,12 @@
-"""How a part of a log is read. Runs in a reader's thread."""
+"""Reading logs, and counting. Runs in a reader's thread."""
 
 import sqlite3
+from collections.abc import Sequence
 
-from .base import EventPage, EventQuery, EventRow
+from .base import EventPage, EventQuery, EventRow, Tally
 
 
-def read_events(query: EventQuery, connection: sqlite3.Connection) -> EventPage:
+def events(query: EventQuery, connection: sqlite3.Connection) -> EventPage:
     """One page; stops before the byte bound, but never before the first event."""
     types = f" AND type IN ({','.join('?' * len(query.types))})" if query.types else ""
     order = "DESC" if query.newest else "ASC"
@@ -26,3 +27,22 @@ def read_events(query: EventQuery, connection: sqlite3.Connection) -> EventPage:
     if query.newest:
         rows.reverse()
     return EventPage(rows, has_more)
+
+
+def tally(
+    tenant: str | None, user: str | None, owned_agents: Sequence[str], now_ms: int, connection: sqlite3.Connection
+) -> Tally:
+    """Count what somebody may see."""
+    seen, values = ["deleted_at IS NULL"], list[str]()
+    if tenant is not None:
+        seen.append("tenant = ?")
+        values.append(tenant)
+    if user is not None:
+        seen.append(f"(user = ? OR agent IN ({', '.join('?' * len(owned_agents))}))")
+        values += [user, *owned_agents]
+    where = f" FROM sessions WHERE {' AND '.join(seen)}"
+    states = connection.execute(f"SELECT lifecycle, COUNT(*){where} GROUP BY lifecycle", values).fetchall()
+    near = f"SELECT COUNT(*){where} AND warn_at <= ? AND expires_at > ?"
+    (expiring,) = connection.execute(near, (*values, now_ms, now_ms)).fetchone()
+    (busy,) = connection.execute(f"SELECT COUNT(*){where} AND is_busy AND lifecycle <> 'paused'", values).fetchone()
+    return Tally(dict(states), expiring, busy)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.storage.base import Commit, Retimed, Store, StoredSession
+from gateway.storage.base import Commit, Retimed, Store, StoredSession, Tally
 from tests.contract.stores import STORES, commit_all, row, session
 
 
@@ -91,3 +91,19 @@ async def test_notes(store: Store) -> None:
     await store.note("a", "x", None)
     await store.note("a", "none", None)
     assert (await store.notes("a"), await store.notes("b")) == ({"y": b""}, {"x": b"3"})
+
+
+async def test_tally(store: Store) -> None:
+    """What somebody may see: of a tenant, of a user and the agents that are theirs; deleted sessions apart."""
+    fields: list[dict[str, Any]] = [
+        {"lifecycle": "live", "is_busy": True},
+        {"lifecycle": "idle", "user": "bob", "warn_at": 5, "expires_at": 9},
+        {"lifecycle": "paused", "is_busy": True, "user": "bob", "agent": "polly"},
+        {"lifecycle": "ended", "tenant": "t"},
+        {"lifecycle": "live", "deleted_at": 1},
+    ]
+    await commit_all(store, *(session(id, **asked) for id, asked in enumerate(fields, 1)))
+    assert await store.tally(None, None, (), 5) == Tally({"live": 1, "idle": 1, "paused": 1, "ended": 1}, 1, 1)
+    assert await store.tally("default", "bob", (), 9) == Tally({"idle": 1, "paused": 1}, 0, 0)
+    assert await store.tally("default", "ann", ("polly",), 4) == Tally({"live": 1, "paused": 1}, 0, 1)
+    assert await store.tally("t", None, (), 5) == Tally({"ended": 1}, 0, 0)

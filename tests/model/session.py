@@ -80,7 +80,8 @@ class Session:
     @property
     def end_ahead(self) -> int:
         """The end that people are warned of: a turn that runs or waits renews, but not past the longest duration."""
-        return self.cap_at if self.is_busy and self.rules["autoRenew"] else self.deadline
+        is_held = self.is_busy and (self.rules["autoRenew"] or self.deadline <= self.now)
+        return self.cap_at if is_held else self.deadline
 
     @property
     def archive_at(self) -> int | None:
@@ -316,8 +317,7 @@ class Session:
             return self.cap_at if self.now + left >= self.cap_at else None
         if self.deadline > self.now or not self.is_busy:
             return self.deadline
-        renewed = self.now + round(self.rules["timeoutMinutes"] * MINUTE_MS)
-        return min(renewed, self.cap_at) if self.rules["autoRenew"] else self.cap_at
+        return self.cap_at
 
     @property
     def left(self) -> int | None:

@@ -160,6 +160,7 @@ class World:
             raise Refused(409, "session_archived")
         if changes:
             self._change(session, changes, asked)
+        session.elapse(session.now)
         return {"session": session.summary()}
 
     def _changes(self, session: Session, asked: Json) -> Json:
@@ -209,7 +210,11 @@ class World:
     def one(self, verb: str, key: str, ifRevision: int | None = None) -> Json:
         session = self.find(key)
         session.check_revision(ifRevision)
-        return getattr(self, f"_{verb}")(session)
+        result = getattr(self, f"_{verb}")(session)
+        if verb in ("end", "pause", "resume", "archive", "restore"):
+            session.elapse(session.now)
+            result["session"] = session.summary()
+        return result
 
     def many(self, verb: str, keys: Iterable[str], ifRevision: int | None = None) -> Json:
         def item(key: str) -> Json:

@@ -41,18 +41,6 @@ def test_setting_the_wall_clock_moves_nothing(jump_ms: int) -> None:
     assert clock.behind_ms == 0
 
 
-def test_it_goes_on_after_a_restart_where_it_was() -> None:
-    """A laptop that slept eight hours and then restarts the gateway has not lost them: only the time between counts."""
-    machine = FakeClock()
-    before = SteadyClock(machine)
-    machine.set_wall(by_ms=8 * HOUR_MS)
-    last_ms, behind_ms = before.now_ms(), before.behind_ms
-    machine.advance(ms=2000)
-    after = SteadyClock(machine, behind_ms)
-    assert after.now_ms() == last_ms + 2000
-    assert after.behind_ms == behind_ms
-
-
 def test_it_starts_at_the_wall_clock() -> None:
     """On a machine that nobody touches it is the wall clock."""
     machine = SystemClock()

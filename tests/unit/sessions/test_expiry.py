@@ -38,6 +38,7 @@ class House:
         self.store, self.wall, self.clock = store, wall, SteadyClock(wall)
         self.lives: dict[int, list[str]] = {}
         self.order: list[int] = []
+        self.touched: list[SessionState] = []
         self.roster = roster = Roster()
         self.lanes, transcript = Lanes(store), Transcript(store)
         self.turns = Turns(
@@ -48,8 +49,9 @@ class House:
         self.journal = Journal(store, self.clock, self.rules.policy_of, followers)
         self.turns.write_with(self.journal)
         self.expiry = Expiry(
-            clock=self.clock, store=store, lanes=self.lanes, journal=self.journal, turns=self.turns, rules=self.rules
-        )
+            clock=self.clock, store=store, lanes=self.lanes, journal=self.journal, turns=self.turns, rules=self.rules,
+            touched=self.touched.append,
+        )  # fmt: skip
         followers.append(self.expiry)
         self.retiming = Retiming(
             store=store, lanes=self.lanes, journal=self.journal, rules=self.rules, roster=roster, clock=self.clock,
@@ -207,7 +209,7 @@ async def test_a_wall_clock_that_leaps(
         wall.advance(minutes=1)
         await house.until(lambda: house.lives[2][1:] == ["session.state"])
         wall.set_wall(by_ms=by_ms)
-        await house.until(lambda: "behind_ms" in {name for _, name in store._notes})
+        await house.until(lambda: "leap" in {name for _, name in store._notes})
         assert [(await house.state(id)).lifecycle for id in (1, 2, 3)] == ["live", "ended", "paused"]
     async with house_of(store, wall) as house:
         await asyncio.sleep(0.06)
@@ -227,6 +229,20 @@ async def test_a_wall_clock_that_leaps(
         wall.advance(ms=1)
         await house.until(lambda: "session.state" in house.lives[3])
         assert (await house.state(3)).end_reason == "max_duration"
+
+
+async def test_what_only_looks_different(store: MemoryStore, wall: FakeClock) -> None:
+    """Others hear when the end of a paused session comes in sight, though nothing is written."""
+    async with house_of(store, wall) as house:
+        await house.begin(1, lifecycle="paused", paused_at=BEGINNING_MS)
+        wall.advance(minutes=690, ms=-1)
+        await asyncio.sleep(0.06)
+        assert house.touched == []
+        wall.advance(ms=1)
+        await house.until(lambda: [state.id for state in house.touched] == [1])
+        wall.advance(minutes=25)
+        await house.until(lambda: len(house.touched) == 2)
+        assert house.lives[1] == ["session.created"]
 
 
 async def test_another_policy(store: MemoryStore, wall: FakeClock) -> None:

@@ -262,7 +262,8 @@ def test_pause_and_resume(auto_renew: bool) -> None:
     paused = fold(state, *lifecycle.pause(state, "ann", "user").events, at_ms=NOW_MS)
     assert deadlines.remaining_ms(paused, ruled, NOW_MS + DAY_MS // 4) == 20 * MINUTE_MS
     assert deadlines.shown_end_ms(paused, ruled, NOW_MS) is None
-    assert deadlines.due_ms(paused, ruled, NOW_MS) == CAP_MS
+    assert deadlines.due_ms(paused, ruled, NOW_MS) == CAP_MS - 20 * MINUTE_MS
+    assert deadlines.due_ms(paused, ruled, CAP_MS - 5 * MINUTE_MS) == CAP_MS
     assert not lifecycle.pause(paused, "ann", "user").events
     later = NOW_MS + DAY_MS // 4
     resumed = fold(paused, *lifecycle.resume(paused, "ann", "user").events, at_ms=later)
@@ -347,7 +348,7 @@ def updated(state: SessionState, **params: Any) -> Sequence[ev.AnyEvent]:
     change = lifecycle.Change(
         asked=UpdateParams(key="k", **params), model=model, is_model_override=False, policy=policy, clamped=()
     )
-    return lifecycle.update(state, change, "ann", lambda state: rules(**state.details.policy)).events
+    return lifecycle.update(state, change, "ann", lambda state: rules(**state.details.policy), NOW_MS).events
 
 
 NAMED = Details("mine", "user", {"a": "b"}, {"m": [1]})

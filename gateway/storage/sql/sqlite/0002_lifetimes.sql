@@ -4,6 +4,8 @@
 ALTER TABLE sessions ADD COLUMN due_at INTEGER;
 
 CREATE INDEX sessions_due ON sessions (due_at, id) WHERE due_at IS NOT NULL;
+DROP INDEX sessions_open;
+CREATE INDEX sessions_by_user ON sessions (tenant, user, agent, lifecycle) WHERE deleted_at IS NULL;
 CREATE INDEX sessions_by_agent ON sessions (agent, id) WHERE deleted_at IS NULL;
 
 CREATE TABLE notes (
