@@ -156,7 +156,10 @@ class StatusResult(Wire, kw_only=True):
     policy: Policy
     policy_sources: Annotated[
         dict[str, str],
-        Meta(description="For each policy field: session, agent or gateway; a clamped value says so."),
+        Meta(
+            description="For each policy field `session`, `agent`, `agent, set` (by agent.setPolicy) or `gateway`;"
+            " `session, clamped` where a new session asked for what is out of range."
+        ),
     ]
     messages: Annotated[list[LoggedEvent], Meta(description="The newest message events, ascending.")]
     usage: Usage

@@ -200,7 +200,7 @@ class SessionExists(RpcError, number=409, code="session_exists"):
 
 @dataclass(kw_only=True, eq=False)
 class TurnRunning(RpcError, number=409, code="turn_running"):
-    """A turn is running; stop it, or send with ifBusy enqueue or interrupt."""
+    """A turn is running; wait for its end or stop it first (a message may be sent with ifBusy enqueue or interrupt)."""
 
     turn: str
 

@@ -9,7 +9,7 @@ from .descriptors import Method
 from .envelope import Id
 from .types import Instant, NoParams, Params, Part, Wire
 
-PROTOCOL = "1.0"
+PROTOCOL = "1.1"
 
 
 class Client(Part, kw_only=True):

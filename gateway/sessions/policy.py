@@ -132,7 +132,7 @@ def _misfits(overrides: Mapping[str, Any], gateway: PolicySettings, timeout: flo
         "timeout_minutes": (shortest, longest),
         "max_duration_minutes": (shortest, 2 * longest),
         "warning_threshold_minutes": (0, longest),
-        "idle_after_minutes": (1 / 60, min(max(timeout, shortest), longest)),
+        "idle_after_minutes": (min(1 / 60, shortest), min(max(timeout, shortest), longest)),
         "max_concurrent_per_user": (1, 2**31),
         "auto_archive_days": (1 / 1440, 36500),
     }
