@@ -263,6 +263,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         watching=watching,
         directory=directory,
         search=Search(store, directory, cursors),
+        cursors=cursors,
         admission=Admission(store),
         idempotency=Idempotency(store, clock),
         tokens=tokens,

@@ -21,6 +21,7 @@ from .hub.hub import Closable, Hub, Sink, Topic
 from .sessions import keys
 from .sessions.admission import Admission
 from .sessions.broadcast import Following
+from .sessions.cursors import Cursors
 from .sessions.directory import Directory, Visibility
 from .sessions.expiry import Expiry
 from .sessions.idempotency import Idempotency, Repeatable
@@ -143,6 +144,7 @@ class Services:
     watching: Watching
     directory: Directory
     search: Search
+    cursors: Cursors
     admission: Admission
     idempotency: Idempotency
     tokens: Tokens

@@ -24,7 +24,7 @@ _LOOKED_BACK = 100
 
 async def piece(transcript: Transcript, state: SessionState, place: Place, max_bytes: int) -> Piece:
     """The next messages: at least one, at most about `max_bytes`; the place's header is LIST or LINE."""
-    between, end = _REST.get(place.header, _REST[LIST])
+    between, end = _REST[place.header]
     found, size, given, skip = [] if place.given else [place.header], 0, place.given, place.skip
     async for before, events in _turns(transcript, state, place.after, place.to):
         for number, message in enumerate(chat_messages(events)):
