@@ -25,8 +25,7 @@ _MEDIA = {
 
 async def next_piece(call: Call, params: ExportParams) -> ExportResult:
     """Some more of the file, and the cursor of the rest."""
-    if sum(given is not UNSET for given in (params.key, params.keys, params.filter)) != 1:
-        raise errors.InvalidParams(path="$.key", reason="give one of `key`, `keys` and `filter`")
+    _check_asked(call, params)
     cursors, question = call.services.cursors, _question(call, params)
     if params.cursor is not UNSET:
         place: Place | None = export.unpack(cursors.open(question, params.cursor)[0])
@@ -43,6 +42,16 @@ async def next_piece(call: Call, params: ExportParams) -> ExportResult:
         filename=f"{_filename(params)}.{extension}",
         next_cursor=cursors.make(question, [export.pack(rest)]) if rest is not None else None,
     )
+
+
+def _check_asked(call: Call, params: ExportParams) -> None:
+    """Refuse what says nothing or two things, and to find sessions without the scope for it; a key is asked later."""
+    if sum(given is not UNSET for given in (params.key, params.keys, params.filter)) != 1:
+        raise errors.InvalidParams(path="$.key", reason="give one of `key`, `keys` and `filter`")
+    if params.filter is not UNSET:
+        call.require_scope("sessions:read")
+        if params.tenant is not UNSET:
+            raise errors.InvalidParams(path="$.tenant", reason="with a filter, name the tenant in it")
 
 
 def _question(call: Call, params: ExportParams) -> bytes:

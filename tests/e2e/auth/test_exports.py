@@ -1,9 +1,11 @@
 """Who may export what, and with whose cursor."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.e2e.auth.people import ALICE, ANNA, ROOT, numbers, office, person
 
@@ -31,3 +33,24 @@ async def test_a_cursor_of_another_tenant(tmp_path: Path) -> None:
         params = {"key": "k", "maxBytes": 1024}
         cursor = (await root.call("session.export", tenant="acme", **params))["nextCursor"]
         assert numbers(await root.fail("session.export", tenant="zeta", cursor=cursor, **params)) == INVALID_CURSOR
+
+
+@pytest.mark.parametrize("agent", ["desk", "echo"])
+async def test_a_filter_without_the_scope(agent: str, tmp_path: Path) -> None:
+    """Is refused, whether anything matches or not."""
+    writer = structs.replace(ALICE, scopes=("sessions:write",))
+    async with office(tmp_path) as gateway, person(gateway, ALICE) as alice, person(gateway, writer) as client:
+        await alice.call("session.create", key="k", agent="desk")
+        error = await client.fail("session.export", filter={"agent": agent})
+        assert (error["code"], error["data"]["required"]) == (403, "the scope sessions:read")
+
+
+async def test_the_tenant_of_a_filter(tmp_path: Path) -> None:
+    """Is named in it, and nowhere beside it."""
+    async with office(tmp_path) as gateway, person(gateway, ROOT) as root:
+        for tenant in ("acme", "zeta"):
+            await root.call("session.create", key="k", agent="desk", tenant=tenant)
+        found = await root.call("session.export", filter={"tenant": "zeta"})
+        assert [json.loads(line)["tenant"] for line in found["data"].splitlines() if '"key"' in line] == ["zeta"]
+        error = await root.fail("session.export", filter={}, tenant="zeta")
+        assert (error["code"], error["data"]["path"]) == (-32602, "$.tenant")
