@@ -184,7 +184,7 @@ class Connection:
     def _refusal(self, element: Element, *, past_limits: bool) -> Refusal | None:
         if isinstance(element, Refusal):
             return element
-        if not self._is_known() and NEEDED.get(element.method) != "nothing":
+        if self._is_closing or (not self._is_known() and NEEDED.get(element.method) != "nothing"):
             return Refusal(element.id, Unauthenticated())
         if element.id is not UNSET and element.id is not None and element.id in self._in_flight:
             # With the id it would be taken for the answer to the request that has it.
