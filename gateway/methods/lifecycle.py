@@ -1,4 +1,8 @@
-"""Beginning, changing, clearing and deleting a session."""
+"""Beginning, changing, clearing and deleting a session.
+
+Who asks is read once, before the first effect: a token that is revoked while a
+turn is being stopped does not leave the call half done.
+"""
 
 from msgspec import UNSET
 
@@ -87,25 +91,28 @@ async def heartbeat(call: Call, params: wire.HeartbeatParams) -> wire.SessionRes
 async def end(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
     """End it for good; its history stays."""
     async with call.session(key, "write") as lane:
+        by = call.principal.user
         if lane.session.lifecycle != "ended":
-            await call.services.turns.stop_all(lane, by=call.principal.user, reason="ended")
-        return await _carry_out(call, lane, lifecycle.end(lane.session, call.principal.user, _who(call, lane)))
+            await call.services.turns.stop_all(lane, by=by, reason="ended")
+        return await _carry_out(call, lane, lifecycle.end(lane.session, by, _who(by, lane)))
 
 
 async def pause(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
     """Stop its running turn and its clock of inactivity."""
     async with call.session(key, "write") as lane:
+        by = call.principal.user
         lifecycle.check_open(lane.session)
         if (turn := lane.session.turn) is not None:
-            await call.services.turns.stop(lane, turn.id, by=call.principal.user, reason="paused")
-        return await _carry_out(call, lane, lifecycle.pause(lane.session, call.principal.user, _who(call, lane)))
+            await call.services.turns.stop(lane, turn.id, by=by, reason="paused")
+        return await _carry_out(call, lane, lifecycle.pause(lane.session, by, _who(by, lane)))
 
 
 async def resume(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
     """Go on with the time that was left."""
     async with call.session(key, "write") as lane:
+        by = call.principal.user
         lifecycle.check_open(lane.session)
-        return await _carry_out(call, lane, lifecycle.resume(lane.session, call.principal.user, _who(call, lane)))
+        return await _carry_out(call, lane, lifecycle.resume(lane.session, by, _who(by, lane)))
 
 
 async def archive(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
@@ -136,9 +143,9 @@ async def reset(call: Call, key: str, params: wire.ClearParams) -> wire.ResetRes
         lifecycle.check_revision(lane.session, params.if_revision)
         if lane.session.archived_at is not None:
             raise errors.SessionArchived
-        await services.turns.stop_all(lane, by=call.principal.user, reason="reset")
-        cleared = lifecycle.clear(lane.session, call.principal.user)
-
+        by = call.principal.user
+        await services.turns.stop_all(lane, by=by, reason="reset")
+        cleared = lifecycle.clear(lane.session, by)
         result: wire.ResetResult | None = None
 
         def answer(after: SessionState) -> Answer | None:
@@ -182,9 +189,9 @@ async def _carry_out(
     return wire.SessionResult(session=services.summary(lane.session))
 
 
-def _who(call: Call, lane: Lane) -> lifecycle.Who:
+def _who(by: str, lane: Lane) -> lifecycle.Who:
     """As what the caller acts on the session."""
-    return "user" if call.principal.user == lane.session.user else "admin"
+    return "user" if by == lane.session.user else "admin"
 
 
 def _checked(call: Call, state: SessionState, params: wire.UpdateParams) -> lifecycle.Change:
