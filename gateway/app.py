@@ -164,7 +164,7 @@ async def stored_tokens(settings: Settings) -> AsyncIterator[Tokens]:
     except StoreRefused as error:
         raise StartError(str(error)) from error
     try:
-        tokens = Tokens(store, SystemClock(), is_required=settings.auth.required)
+        tokens = Tokens(store, SteadyClock(SystemClock()), is_required=settings.auth.required)
         await tokens.load()
         yield tokens
     except (StoreFault, StoreUnavailable) as error:

@@ -16,7 +16,7 @@ from .agents.roster import Roster
 from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relations
 from .auth.principal import Credential, Principal
 from .auth.tokens import Tokens
-from .clock import Clock
+from .clock import SteadyClock
 from .hub.hub import Closable, Hub, Sink, Topic
 from .sessions import keys
 from .sessions.admission import Admission
@@ -129,7 +129,7 @@ class Instance(Protocol):
 class Services:
     """The gateway's rooms, put together by `app`."""
 
-    clock: Clock
+    clock: SteadyClock
     limits: Limits
     rules: Rules
     retiming: Retiming

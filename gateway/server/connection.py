@@ -196,7 +196,7 @@ class Connection:
     def _is_known(self) -> bool:
         """Whether it goes by something that is good: the wheel may be a tick late, a call is not."""
         credential = self.credential
-        return credential is not None and not is_past(credential.expires_at, self._services.clock.now_ms())
+        return credential is not None and not is_past(credential.expires_at, self._services.clock.wall_ms())
 
     async def _perform(self, request: Request, call: Call, reply: Reply) -> None:
         with structlog.contextvars.bound_contextvars(connection=self.id, call=request.id, method=request.method):

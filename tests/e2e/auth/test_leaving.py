@@ -173,6 +173,30 @@ async def test_a_token_of_seconds(tmp_path: Path) -> None:
             assert await closed(client) == 4408
 
 
+async def test_expiring_while_the_machine_sleeps(tmp_path: Path) -> None:
+    """The token is over when it wakes, for its connection and for others; one that is not is warned of in time."""
+    clock = FakeClock()
+    async with office(tmp_path, clock=clock) as gateway:
+        short, long = await token_of(gateway, ALICE, days=1), await token_of(gateway, ALICE, days=2)
+        async with (
+            connected(gateway, short) as client,
+            connected(gateway, long) as other,
+            connected(gateway) as stranger,
+        ):
+            clock.set_wall(by_ms=24 * 3_600_000)
+            assert (await client.fail("session.list"))["code"] == 401
+            assert await closed(client) == 4408
+            assert (await stranger.fail("gateway.hello", token=short))["code"] == 401
+            assert await user_of(other) == "alice"
+            clock.advance(minutes=24 * 60 - 1)
+            assert (await other.hear())["method"] == "auth.expiring"
+            clock.set_wall(by_ms=-3_600_000)
+            await asyncio.sleep(0.25)
+            await other.silence()
+            clock.advance(minutes=61)
+            assert await closed(other) == 4408
+
+
 async def test_another_owner(tmp_path: Path) -> None:
     """A reload that gives the agent to somebody else: who may no longer read hears no more, and why."""
     async with office(tmp_path) as gateway, person(gateway, ALICE) as alice:
