@@ -71,7 +71,7 @@ async def import_(call: Call, params: wire.ImportParams) -> wire.ImportResult:
     for key in imports.names(wanted, rename=params.on_conflict == "rename", now_ms=now_ms):
         call.hold(call.topic(key))
         async with services.lanes.enter(call.topic(key)) as lane:
-            earlier = await services.idempotency.earlier(once, Import, lambda: _imported(call, lane, params))
+            earlier = await services.idempotency.earlier(once, Import, _erased)
             if earlier is not None:
                 return earlier
             if _is_free(lane):
@@ -216,12 +216,9 @@ def _shown(call: Call, lane: Lane) -> Session:
     return call.services.summary(call.check(lane.state, "read"))
 
 
-def _imported(call: Call, lane: Lane, params: wire.ImportParams) -> wire.ImportResult:
-    """The same for an import; which key a renamed one was given went with its answer."""
-    if params.on_conflict == "rename":
-        raise errors.SessionDeleted
-    session = _shown(call, lane)
-    return Import(session=session, events=lane.session.head - lane.session.cleared_to)
+def _erased() -> wire.ImportResult:
+    """Refuse a repeat of an import whose answer went: how much was imported, and under which key, went with it."""
+    raise errors.SessionDeleted
 
 
 HANDLERS = (bind(wire.FORK, fork), bind(wire.TRANSFER, transfer), bind(wire.IMPORT, import_))
