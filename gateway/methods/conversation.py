@@ -36,7 +36,7 @@ async def send(call: Call, params: wire.SendParams) -> wire.SendResult:
         by, author = call.principal.user, call.acting_for(params.on_behalf_of)
         if params.subscribe:
             call.check_subscriptions()
-        if result is None and (lane.state is None or lane.state.deleted_at is not None):
+        if result is None and lane.is_free:
             state = await _make(call, lane, params)
         else:
             state = await call.inside(lane, "write")

@@ -74,7 +74,7 @@ async def import_(call: Call, params: wire.ImportParams) -> wire.ImportResult:
             earlier = await services.idempotency.earlier(once, Import, _erased)
             if earlier is not None:
                 return earlier
-            if _is_free(lane):
+            if lane.is_free:
                 return await _import(call, lane, header, params, once)
     raise errors.SessionExists
 
@@ -194,19 +194,14 @@ async def _rows(log: copies.Events) -> list[EventRow]:
     return await asyncio.to_thread(lambda: [row_of(event) for event in log])
 
 
-def _is_free(lane: Lane) -> bool:
-    """Whether the key may be used; a deleted session's may be used again."""
-    return lane.state is None or lane.state.deleted_at is not None
-
-
 def _check_free(lane: Lane) -> None:
-    if not _is_free(lane):
+    if not lane.is_free:
         raise errors.SessionExists
 
 
 def _check_there(lane: Lane) -> None:
     """Refuse a repeat of what made a session that is gone."""
-    if _is_free(lane):
+    if lane.is_free:
         raise errors.SessionDeleted
 
 

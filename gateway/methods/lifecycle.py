@@ -38,7 +38,7 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
         if result is not None:
             call.check(lane.state, "read")
         else:
-            if lane.state is not None and lane.state.deleted_at is None:
+            if not lane.is_free:
                 raise errors.SessionExists
             if params.subscribe:
                 call.check_subscriptions()
