@@ -7,12 +7,13 @@ stands where its turn began, and every tool call is followed by its result.
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.agents.chat_completions import message_of
 from gateway.storage.base import EventQuery
 from rpc_schema import events as ev
 
-from .export import Piece, Place, moved
+from .export import Piece, Place
 from .state import SessionState
 from .transcript import PAGE_BYTES, SEEN_BY_AGENTS, Transcript, chat_messages, decode_event
 
@@ -31,7 +32,7 @@ async def piece(transcript: Transcript, state: SessionState, place: Place, max_b
             if number < skip:
                 continue
             if size >= max_bytes:
-                return Piece(b"".join(found), moved(place, after=before, given=given, skip=number))
+                return Piece(b"".join(found), replace(place, after=before, given=given, skip=number))
             found.append((between if given else b"") + msgspec.json.encode(message_of(message)))
             size, given = size + len(found[-1]), given + 1
         skip = 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import replace
 
 from gateway.storage.base import EventQuery, EventRow
 from rpc_schema.errors import InvalidCursor
@@ -103,7 +103,7 @@ async def _read(
         types=types,
     )
     found = await transcript.page(query)
-    return data, found.events, moved(place, after=found.events[-1].seq) if found.has_more else None
+    return data, found.events, replace(place, after=found.events[-1].seq) if found.has_more else None
 
 
 async def _end_line(transcript: Transcript, state: SessionState, place: Place) -> bytes:
@@ -113,11 +113,6 @@ async def _end_line(transcript: Transcript, state: SessionState, place: Place) -
         digest.update(row.body + b"\n")
         count += 1
     return msgspec.json.encode({"type": "end", "events": count, "sha256": digest.hexdigest()}) + b"\n"
-
-
-def moved(place: Place, **changes: Any) -> Place:
-    """The place a piece further."""
-    return Place(**asdict(place) | changes)
 
 
 def pack(place: Place) -> str:
