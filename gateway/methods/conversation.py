@@ -7,7 +7,7 @@ from gateway.ids import new_id
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import lifecycle
-from gateway.sessions.idempotency import Repeatable
+from gateway.sessions.idempotency import Repeatable, answer_to
 from gateway.sessions.lanes import Lane
 from gateway.sessions.running import Outcome
 from gateway.sessions.state import SessionState
@@ -103,7 +103,7 @@ async def _accept(
         )
 
     def answer(after: SessionState) -> Answer | None:
-        return once.answer(result(after), has_words=False) if once is not None else None
+        return answer_to(once, result(after), has_words=False)
 
     begun = (
         ev.TurnStarted(turn=turn, model=state.model)

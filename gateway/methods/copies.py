@@ -7,7 +7,7 @@ from msgspec import UNSET
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import copies, imports, lifecycle
-from gateway.sessions.idempotency import Repeatable
+from gateway.sessions.idempotency import Repeatable, answer_to
 from gateway.sessions.imports import Header
 from gateway.sessions.journal import Change, row_of
 from gateway.sessions.lanes import Lane
@@ -96,7 +96,7 @@ async def _fork(
     origin = Lineage(key=source.key, seq=until)
     state, log = copies.fork(birth, origin, copied, by, services.clock.now_ms())
     result = Fork(session=services.summary(state))
-    answer = once.answer(result, has_words=True) if once is not None else None
+    answer = answer_to(once, result, has_words=True)
     await services.journal.arrive(Change(target, state, await _rows(log)), answer)
     return result
 
@@ -125,7 +125,7 @@ async def _transfer(
     def answer(after: SessionState) -> Answer | None:
         nonlocal result
         result = Transfer(source=services.summary(after), target=services.summary(state))
-        return once.answer(result, has_words=True) if once is not None else None
+        return answer_to(once, result, has_words=True)
 
     arrival = Change(target, state, await _rows(log))
     limit = services.rules.limit_of(state)
@@ -149,7 +149,7 @@ async def _import(
     limit = services.rules.limit_of(state)
     async with services.admission.room(state.tenant, user, state.agent, limit):
         result = Import(session=services.summary(state), events=len(rows))
-        answer = once.answer(result, has_words=True) if once is not None else None
+        answer = answer_to(once, result, has_words=True)
         await services.journal.arrive(Change(lane, state, rows), answer)
     return result
 

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import lifecycle, policy
-from gateway.sessions.idempotency import Repeatable
+from gateway.sessions.idempotency import Repeatable, answer_to
 from gateway.sessions.lanes import Lane
 from gateway.sessions.state import SessionState
 from gateway.storage.base import Answer
@@ -46,7 +46,7 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
             def answer(state: SessionState) -> Answer | None:
                 nonlocal result
                 result = wire.CreateResult(session=services.summary(state))
-                return once.answer(result, has_words=True) if once is not None else None
+                return answer_to(once, result, has_words=True)
 
             await give_birth(call, lane, params, answer)
         assert result is not None
@@ -151,7 +151,7 @@ async def reset(call: Call, key: str, params: wire.ClearParams) -> wire.ResetRes
         def answer(after: SessionState) -> Answer | None:
             nonlocal result
             result = wire.ResetResult(session=services.summary(after), previous_messages=cleared.messages_cleared)
-            return once.answer(result, has_words=True) if once is not None else None
+            return answer_to(once, result, has_words=True)
 
         await services.journal.append(lane, cleared, answer=answer, purge_to=lane.session.head)
         assert result is not None
@@ -170,7 +170,7 @@ async def delete(call: Call, key: str, params: wire.ClearParams) -> wire.DeleteR
         state = call.check(lane.state, "write")
         lifecycle.check_revision(state, params.if_revision)
         await services.turns.stop_all(lane, by=call.principal.user, reason="deleted")
-        await services.journal.delete(lane, once.answer(deleted, has_words=False) if once is not None else None)
+        await services.journal.delete(lane, answer_to(once, deleted, has_words=False))
         return deleted
 
 
@@ -182,7 +182,7 @@ async def _carry_out(
 
     def answer(state: SessionState) -> Answer | None:
         result = wire.SessionResult(session=services.summary(state))
-        return once.answer(result, has_words=True) if once is not None else None
+        return answer_to(once, result, has_words=True)
 
     if decision.events or decision.onto is not lane.session:
         await services.journal.append(lane, *decision.events, onto=decision.onto, answer=answer)
