@@ -223,6 +223,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         output_bytes=settings.limits.output_bytes,
     )
     cursors = Cursors(store)
+    await cursors.begin()
     directory = Directory(store, gateway.roster, cursors)
     rules = Rules(store, gateway.roster, settings.policy)
     await rules.load()

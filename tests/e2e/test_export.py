@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from msgspec import structs
 
 from gateway.sessions import export as export_file
 from tests.e2e.calls import code_of
+from tests.e2e.inside import client_of, gateway_of
 from tests.raw import Json, RawClient
 
 ECHO = {"agent": "echo"}
@@ -116,6 +118,17 @@ async def test_cursors_of_other_exports(client: RawClient) -> None:
     for other in ({"keys": ["b", "a"]}, {"key": "a"}, {"keys": ["a"]}):
         assert await code_of(client, "session.export", cursor=cursor, **other) == (400, "invalid_cursor")
     assert await code_of(client, "session.list", cursor=cursor) == (400, "invalid_cursor")
+
+
+async def test_cursors_outlive_the_gateway(tmp_path: Path) -> None:
+    """The same secret seals them from the start on, in the next gateway too."""
+    async with gateway_of(tmp_path) as gateway, client_of(gateway) as client:
+        await say(client, "a", "x" * 3000)
+        first = await client.call("session.export", key="a", maxBytes=1024)
+        await client.call("session.list")
+        rest = await client.call("session.export", key="a", cursor=first["nextCursor"])
+    async with gateway_of(tmp_path) as gateway, client_of(gateway) as client:
+        assert await client.call("session.export", key="a", cursor=first["nextCursor"]) == rest
 
 
 async def test_export_of_one_or_many(client: RawClient) -> None:
