@@ -166,7 +166,7 @@ async def stored_tokens(settings: Settings) -> AsyncIterator[Tokens]:
     except StoreRefused as error:
         raise StartError(str(error)) from error
     try:
-        tokens = Tokens(store, SystemClock(), is_required=settings.auth.required)
+        tokens = Tokens(store, SteadyClock(SystemClock()), is_required=settings.auth.required)
         await tokens.load()
         yield tokens
     except (StoreFault, StoreUnavailable) as error:
@@ -274,6 +274,7 @@ async def _build(gateway: Gateway, settings: Settings, store: Store, clock: Stea
         watching=watching,
         directory=directory,
         search=Search(store, directory, cursors),
+        cursors=cursors,
         admission=Admission(store),
         idempotency=Idempotency(store, clock),
         tokens=tokens,

@@ -52,6 +52,10 @@ class SteadyClock:
         """Seconds that never go back."""
         return self._clock.monotonic()
 
+    def wall_ms(self) -> int:
+        """What the wall clock says, where that is later: for what ends at an instant that others set, as tokens do."""
+        return self.now_ms() + max(self.behind_ms, 0)
+
     @property
     def behind_ms(self) -> int:
         """How far the wall clock is ahead: next to nothing until somebody sets it or the machine sleeps."""

@@ -16,11 +16,12 @@ from .agents.roster import Roster
 from .auth.permissions import NEEDED_SCOPE, Permission, Resource, allows, relations
 from .auth.principal import EVERY_TENANT, Credential, Principal
 from .auth.tokens import Tokens
-from .clock import Clock
+from .clock import SteadyClock
 from .hub.hub import Closable, Hub, Sink, Topic
 from .sessions import keys
 from .sessions.admission import Admission
 from .sessions.broadcast import Following
+from .sessions.cursors import Cursors
 from .sessions.directory import Directory, Visibility
 from .sessions.expiry import Expiry
 from .sessions.idempotency import Idempotency, Repeatable
@@ -129,7 +130,7 @@ class Instance(Protocol):
 class Services:
     """The gateway's rooms, put together by `app`."""
 
-    clock: Clock
+    clock: SteadyClock
     limits: Limits
     rules: Rules
     retiming: Retiming
@@ -144,6 +145,7 @@ class Services:
     watching: Watching
     directory: Directory
     search: Search
+    cursors: Cursors
     admission: Admission
     idempotency: Idempotency
     tokens: Tokens

@@ -192,7 +192,10 @@ class ExportParams(SessionParams, kw_only=True):
     key: Key | UnsetType = UNSET
     keys: Keys | UnsetType = UNSET
     filter: (
-        Annotated[Filter, Meta(description="All that match, archived ones too, in the order they were made.")]
+        Annotated[
+            Filter,
+            Meta(description="All that match, archived ones too, in the order they were made; a tenant stands in it."),
+        ]
         | UnsetType
     ) = UNSET
     format: Annotated[

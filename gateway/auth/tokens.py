@@ -6,6 +6,9 @@ All tokens are in memory, as they are no more than people and programs: whether
 one is good is decided without waiting, so nothing can come between the look at
 a token and the connection that it opens.
 
+A token ends at an instant of the wall clock, also when the machine slept until
+then: all times of tokens are `wall_ms`.
+
 The invariant: once a token was made, authentication is on and stays on.
 """
 
@@ -18,7 +21,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.clock import Clock
+from gateway.clock import SteadyClock
 from gateway.ids import new_id
 from gateway.storage.base import Store, StoreFault, TokenRow
 from rpc_schema.errors import StoreUnavailable, TokenNotFound
@@ -53,7 +56,7 @@ class Follower(Protocol):
 class Tokens:
     """Every token that was ever made here."""
 
-    def __init__(self, store: Store, clock: Clock, *, is_required: bool) -> None:
+    def __init__(self, store: Store, clock: SteadyClock, *, is_required: bool) -> None:
         self._store, self._clock, self._is_required = store, clock, is_required
         self._by_hash: dict[bytes, TokenRow] = {}
         self._by_id: dict[str, TokenRow] = {}
@@ -86,7 +89,7 @@ class Tokens:
     def recognise(self, text: str) -> Credential | None:
         """What a token opens; None for one that is unknown, revoked or past its time."""
         row = self._by_hash.get(_hash(text))
-        now = self._clock.now_ms()
+        now = self._clock.wall_ms()
         if row is None or row.revoked_at is not None or is_past(row.expires_at, now):
             return None
         self._used[row.id] = now
@@ -106,7 +109,7 @@ class Tokens:
         Raises:
             StoreUnavailable: none was made.
         """
-        now = self._clock.now_ms()
+        now = self._clock.wall_ms()
         text = PREFIX + secrets.token_urlsafe(32)
         row = TokenRow(
             id=new_id(now),
@@ -139,7 +142,7 @@ class Tokens:
             StoreUnavailable: it still opens.
         """
         if self.find(id).revoked_at is None:
-            await self._whatever_happens(self._revoke(id, self._clock.now_ms()))
+            await self._whatever_happens(self._revoke(id, self._clock.wall_ms()))
         return self.find(id)
 
     async def save_uses(self) -> None:

@@ -7,7 +7,7 @@ from gateway.ids import new_id
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import lifecycle
-from gateway.sessions.idempotency import Repeatable
+from gateway.sessions.idempotency import Repeatable, answer_to
 from gateway.sessions.lanes import Lane
 from gateway.sessions.running import Outcome
 from gateway.sessions.state import SessionState
@@ -32,13 +32,16 @@ async def send(call: Call, params: wire.SendParams) -> wire.SendResult:
     once = call.repeatable(wire.SEND.name, params.key, params)
     async with services.lanes.enter(topic) as lane:
         result = await services.idempotency.earlier(once, wire.SendResult, _never)
+        # Read before the first effect: a token may be revoked while a turn is being stopped.
+        by, author = call.principal.user, call.acting_for(params.on_behalf_of)
         if params.subscribe:
             call.check_subscriptions()
-        if result is None and (lane.state is None or lane.state.deleted_at is not None):
-            await _make(call, lane, params)
-        state = await call.inside(lane, "write")
+        if result is None and lane.is_free:
+            state = await _make(call, lane, params)
+        else:
+            state = await call.inside(lane, "write")
         if result is None:
-            result = await _accept(call, lane, state, params, once)
+            result = await _accept(call, lane, params, once, by=by, author=author)
         if params.subscribe:
             result.subscription = subscribe_at(call, lane, state.head)
         ended = await services.turns.outcome(lane, result.turn, result.seq) if params.wait else None
@@ -63,26 +66,26 @@ def _never() -> wire.SendResult:
     raise AssertionError("an answer of send holds no words and is never erased")
 
 
-async def _make(call: Call, lane: Lane, params: wire.SendParams) -> None:
+async def _make(call: Call, lane: Lane, params: wire.SendParams) -> SessionState:
     """Make the session of a send that brings one; without `create` there is none, or none any more."""
     if params.create is UNSET:
         call.check(lane.state, "write")
     assert params.create is not UNSET
-    await give_birth(call, lane, params.create)
+    return await give_birth(call, lane, params.create)
 
 
 async def _accept(
-    call: Call, lane: Lane, state: SessionState, params: wire.SendParams, once: Repeatable | None
+    call: Call, lane: Lane, params: wire.SendParams, once: Repeatable | None, *, by: str, author: str
 ) -> wire.SendResult:
     """Write the message down with the turn it begins or waits for."""
-    services = call.services
+    services, state = call.services, lane.session
     rules, now_ms = services.rules.policy_of(state), services.clock.now_ms()
     lifecycle.check_talking(state)
     place = lifecycle.admit(state, params.if_busy, services.limits.queued_turns)
     call.check_serving()
     services.roster.agent(state.agent)
     if place == "interrupt" and state.turn is not None:
-        await services.turns.stop(lane, state.turn.id, by=call.principal.user, reason="interrupted")
+        await services.turns.stop(lane, state.turn.id, by=by, reason="interrupted")
         state = lane.session
     touched = lifecycle.touch(state, rules, now_ms)
     turn = f"t_{new_id(now_ms)}"
@@ -100,26 +103,25 @@ async def _accept(
         )
 
     def answer(after: SessionState) -> Answer | None:
-        return once.answer(result(after), has_words=False) if once is not None else None
+        return answer_to(once, result(after), has_words=False)
 
     begun = (
         ev.TurnStarted(turn=turn, model=state.model)
         if position is None
         else ev.TurnQueued(turn=turn, position=position)
     )
-    message = _message(call, params, turn)
+    message = _message(params, turn, by, author)
     return result(
         await services.journal.append(lane, *touched.events, message, begun, onto=touched.onto, answer=answer)
     )
 
 
-def _message(call: Call, params: wire.SendParams, turn: str) -> ev.MessageUser:
+def _message(params: wire.SendParams, turn: str, by: str, author: str) -> ev.MessageUser:
     """The message by its author; who acts for another is kept beside."""
-    author = call.acting_for(params.on_behalf_of)
     return ev.MessageUser(
         turn=turn,
         author=author,
-        via=call.principal.user if author != call.principal.user else None,
+        via=by if author != by else None,
         content=params.content,
         metadata=params.metadata if params.metadata is not UNSET else None,
     )

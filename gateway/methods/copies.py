@@ -7,7 +7,7 @@ from msgspec import UNSET
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import copies, imports, lifecycle
-from gateway.sessions.idempotency import Repeatable
+from gateway.sessions.idempotency import Repeatable, answer_to
 from gateway.sessions.imports import Header
 from gateway.sessions.journal import Change, row_of
 from gateway.sessions.lanes import Lane
@@ -71,10 +71,10 @@ async def import_(call: Call, params: wire.ImportParams) -> wire.ImportResult:
     for key in imports.names(wanted, rename=params.on_conflict == "rename", now_ms=now_ms):
         call.hold(call.topic(key))
         async with services.lanes.enter(call.topic(key)) as lane:
-            earlier = await services.idempotency.earlier(once, Import, lambda: _imported(call, lane, params))
+            earlier = await services.idempotency.earlier(once, Import, _erased)
             if earlier is not None:
                 return earlier
-            if _is_free(lane):
+            if lane.is_free:
                 return await _import(call, lane, header, params, once)
     raise errors.SessionExists
 
@@ -96,7 +96,7 @@ async def _fork(
     origin = Lineage(key=source.key, seq=until)
     state, log = copies.fork(birth, origin, copied, by, services.clock.now_ms())
     result = Fork(session=services.summary(state))
-    answer = once.answer(result, has_words=True) if once is not None else None
+    answer = answer_to(once, result, has_words=True)
     await services.journal.arrive(Change(target, state, await _rows(log)), answer)
     return result
 
@@ -125,7 +125,7 @@ async def _transfer(
     def answer(after: SessionState) -> Answer | None:
         nonlocal result
         result = Transfer(source=services.summary(after), target=services.summary(state))
-        return once.answer(result, has_words=True) if once is not None else None
+        return answer_to(once, result, has_words=True)
 
     arrival = Change(target, state, await _rows(log))
     limit = services.rules.limit_of(state)
@@ -149,7 +149,7 @@ async def _import(
     limit = services.rules.limit_of(state)
     async with services.admission.room(state.tenant, user, state.agent, limit):
         result = Import(session=services.summary(state), events=len(rows))
-        answer = once.answer(result, has_words=True) if once is not None else None
+        answer = answer_to(once, result, has_words=True)
         await services.journal.arrive(Change(lane, state, rows), answer)
     return result
 
@@ -194,19 +194,14 @@ async def _rows(log: copies.Events) -> list[EventRow]:
     return await asyncio.to_thread(lambda: [row_of(event) for event in log])
 
 
-def _is_free(lane: Lane) -> bool:
-    """Whether the key may be used; a deleted session's may be used again."""
-    return lane.state is None or lane.state.deleted_at is not None
-
-
 def _check_free(lane: Lane) -> None:
-    if not _is_free(lane):
+    if not lane.is_free:
         raise errors.SessionExists
 
 
 def _check_there(lane: Lane) -> None:
     """Refuse a repeat of what made a session that is gone."""
-    if _is_free(lane):
+    if lane.is_free:
         raise errors.SessionDeleted
 
 
@@ -216,12 +211,9 @@ def _shown(call: Call, lane: Lane) -> Session:
     return call.services.summary(call.check(lane.state, "read"))
 
 
-def _imported(call: Call, lane: Lane, params: wire.ImportParams) -> wire.ImportResult:
-    """The same for an import; which key a renamed one was given went with its answer."""
-    if params.on_conflict == "rename":
-        raise errors.SessionDeleted
-    session = _shown(call, lane)
-    return Import(session=session, events=lane.session.head - lane.session.cleared_to)
+def _erased() -> wire.ImportResult:
+    """Refuse a repeat of an import whose answer went: how much was imported, and under which key, went with it."""
+    raise errors.SessionDeleted
 
 
 HANDLERS = (bind(wire.FORK, fork), bind(wire.TRANSFER, transfer), bind(wire.IMPORT, import_))

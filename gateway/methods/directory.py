@@ -86,11 +86,6 @@ async def history(call: Call, params: wire.HistoryParams) -> wire.HistoryResult:
     )
 
 
-async def export(call: Call, params: wire.ExportParams) -> wire.ExportResult:
-    """The next piece of the file."""
-    return await next_piece(call, params)
-
-
 async def _newest_messages(call: Call, state: SessionState, count: int) -> list[Raw]:
     page = await call.services.transcript.page(
         EventQuery(
@@ -111,5 +106,5 @@ HANDLERS = (
     bind(wire.SEARCH, search),
     bind(wire.STATUS, status),
     bind(wire.HISTORY, history),
-    bind(wire.EXPORT, export),
+    bind(wire.EXPORT, next_piece),
 )

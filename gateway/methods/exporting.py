@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 from msgspec import UNSET
 
 from gateway.hub.hub import Topic
@@ -24,25 +25,40 @@ _MEDIA = {
 
 async def next_piece(call: Call, params: ExportParams) -> ExportResult:
     """Some more of the file, and the cursor of the rest."""
-    if sum(given is not UNSET for given in (params.key, params.keys, params.filter)) != 1:
-        raise errors.InvalidParams(path="$.key", reason="give one of `key`, `keys` and `filter`")
-    asked = params.filter if params.filter is not UNSET else _keys(params)
-    question = export.name_question(params.format, asked)
+    _check_asked(call, params)
+    cursors, question = call.services.cursors, _question(call, params)
     if params.cursor is not UNSET:
-        place: Place | None = export.open_cursor(params.cursor, question)
+        place: Place | None = export.unpack(cursors.open(question, params.cursor)[0])
     else:
-        place = await _next_session(call, params, question, None)
+        place = await _next_session(call, params, None)
     data, rest = b"", None
     if place is not None:
         piece = await _piece(call, params, place)
-        data, rest = piece.data, piece.next or await _next_session(call, params, question, place)
+        data, rest = piece.data, piece.next or await _next_session(call, params, place)
     media_type, extension = _media(params)
     return ExportResult(
         data=data.decode(),
         media_type=media_type,
         filename=f"{_filename(params)}.{extension}",
-        next_cursor=export.make_cursor(rest) if rest is not None else None,
+        next_cursor=cursors.make(question, [export.pack(rest)]) if rest is not None else None,
     )
+
+
+def _check_asked(call: Call, params: ExportParams) -> None:
+    """Refuse what says nothing or two things, and to find sessions without the scope for it; a key is asked later."""
+    if sum(given is not UNSET for given in (params.key, params.keys, params.filter)) != 1:
+        raise errors.InvalidParams(path="$.key", reason="give one of `key`, `keys` and `filter`")
+    if params.filter is not UNSET:
+        call.require_scope("sessions:read")
+        if params.tenant is not UNSET:
+            raise errors.InvalidParams(path="$.tenant", reason="with a filter, name the tenant in it")
+
+
+def _question(call: Call, params: ExportParams) -> bytes:
+    """What a cursor belongs to: who asks, for what and how; the size of a piece may change."""
+    who = (call.principal.tenant, call.principal.user, call.tenant)
+    asked = [None if part is UNSET else part for part in (params.key, params.keys, params.filter)]
+    return msgspec.json.encode(["export", params.format, who, asked], order="deterministic")
 
 
 async def _piece(call: Call, params: ExportParams, place: Place) -> Piece:
@@ -69,21 +85,21 @@ async def _read(call: Call, state: SessionState, place: Place, params: ExportPar
             return await chat_list.piece(transcript, state, place, params.max_bytes)
 
 
-async def _next_session(call: Call, params: ExportParams, question: str, last: Place | None) -> Place | None:
+async def _next_session(call: Call, params: ExportParams, last: Place | None) -> Place | None:
     """Where the next session's part begins; None after the last one."""
     if params.filter is not UNSET:
-        return await _next_match(call, params, question, last)
+        return await _next_match(call, params, last)
     index = last.index + 1 if last is not None else 0
     keys = _keys(params)
     if index == len(keys):
         return None
     async with call.session(keys[index], "read") as lane:
-        place = _begin(call, params, question, lane.session)
+        place = _begin(call, params, lane.session)
     place.index = index
     return place
 
 
-async def _next_match(call: Call, params: ExportParams, question: str, last: Place | None) -> Place | None:
+async def _next_match(call: Call, params: ExportParams, last: Place | None) -> Place | None:
     """The same for a filter: sessions in the order they were made; what is gone meanwhile matches no more."""
     waiting, more = (last.waiting[1:], last.more) if last is not None else ([], "")
     while waiting or more is not None:
@@ -92,7 +108,7 @@ async def _next_match(call: Call, params: ExportParams, question: str, last: Pla
             continue
         try:
             async with _session(call, waiting[0]) as lane:
-                place = _begin(call, params, question, lane.session)
+                place = _begin(call, params, lane.session)
         except (errors.SessionNotFound, errors.SessionDeleted):
             waiting = waiting[1:]
             continue
@@ -114,7 +130,7 @@ async def _matches(call: Call, params: ExportParams, cursor: str) -> tuple[list[
     return [(state.tenant, state.key) for state in found.sessions], found.next_cursor
 
 
-def _begin(call: Call, params: ExportParams, question: str, state: SessionState) -> Place:
+def _begin(call: Call, params: ExportParams, state: SessionState) -> Place:
     services = call.services
     match params.format:
         case "jsonl":
@@ -124,9 +140,7 @@ def _begin(call: Call, params: ExportParams, question: str, state: SessionState)
             header = markdown.header(services.summary(state))
         case "openai":
             header = chat_list.LIST if params.key is not UNSET else chat_list.LINE
-    return Place(
-        question=question, epoch=state.epoch, cleared_to=state.cleared_to, after=0, to=state.head, header=header
-    )
+    return Place(epoch=state.epoch, cleared_to=state.cleared_to, after=0, to=state.head, header=header)
 
 
 @asynccontextmanager
@@ -138,13 +152,8 @@ async def _session(call: Call, topic: Topic) -> AsyncIterator[Lane]:
 
 
 def _topic(call: Call, params: ExportParams, place: Place) -> Topic:
-    """The session at a place; a cursor may be anybody's work."""
-    keys = _keys(params)
-    if params.filter is not UNSET and place.waiting:
-        return place.waiting[0]
-    if not 0 <= place.index < len(keys):
-        raise errors.InvalidCursor(reason="it is not a cursor of this gateway")
-    return call.topic(keys[place.index])
+    """The session at a place."""
+    return place.waiting[0] if place.waiting else call.topic(_keys(params)[place.index])
 
 
 def _keys(params: ExportParams) -> list[str]:

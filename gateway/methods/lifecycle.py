@@ -1,11 +1,15 @@
-"""Beginning, changing, clearing and deleting a session."""
+"""Beginning, changing, clearing and deleting a session.
+
+Who asks is read once, before the first effect: a token that is revoked while a
+turn is being stopped does not leave the call half done.
+"""
 
 from msgspec import UNSET
 
 from gateway.rpc.handlers import bind
 from gateway.services import Call
 from gateway.sessions import lifecycle, policy
-from gateway.sessions.idempotency import Repeatable
+from gateway.sessions.idempotency import Repeatable, answer_to
 from gateway.sessions.lanes import Lane
 from gateway.sessions.state import SessionState
 from gateway.storage.base import Answer
@@ -34,7 +38,7 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
         if result is not None:
             call.check(lane.state, "read")
         else:
-            if lane.state is not None and lane.state.deleted_at is None:
+            if not lane.is_free:
                 raise errors.SessionExists
             if params.subscribe:
                 call.check_subscriptions()
@@ -42,7 +46,7 @@ async def create(call: Call, params: wire.CreateParams) -> wire.CreateResult:
             def answer(state: SessionState) -> Answer | None:
                 nonlocal result
                 result = wire.CreateResult(session=services.summary(state))
-                return once.answer(result, has_words=True) if once is not None else None
+                return answer_to(once, result, has_words=True)
 
             await give_birth(call, lane, params, answer)
         assert result is not None
@@ -89,25 +93,28 @@ async def heartbeat(call: Call, params: wire.HeartbeatParams) -> wire.SessionRes
 async def end(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
     """End it for good; its history stays."""
     async with call.session(key, "write") as lane:
+        by = call.principal.user
         if lane.session.lifecycle != "ended":
-            await call.services.turns.stop_all(lane, by=call.principal.user, reason="ended")
-        return await _carry_out(call, lane, lifecycle.end(lane.session, call.principal.user, _who(call, lane)))
+            await call.services.turns.stop_all(lane, by=by, reason="ended")
+        return await _carry_out(call, lane, lifecycle.end(lane.session, by, _who(by, lane)))
 
 
 async def pause(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
     """Stop its running turn and its clock of inactivity."""
     async with call.session(key, "write") as lane:
+        by = call.principal.user
         lifecycle.check_open(lane.session)
         if (turn := lane.session.turn) is not None:
-            await call.services.turns.stop(lane, turn.id, by=call.principal.user, reason="paused")
-        return await _carry_out(call, lane, lifecycle.pause(lane.session, call.principal.user, _who(call, lane)))
+            await call.services.turns.stop(lane, turn.id, by=by, reason="paused")
+        return await _carry_out(call, lane, lifecycle.pause(lane.session, by, _who(by, lane)))
 
 
 async def resume(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
     """Go on with the time that was left."""
     async with call.session(key, "write") as lane:
+        by = call.principal.user
         lifecycle.check_open(lane.session)
-        return await _carry_out(call, lane, lifecycle.resume(lane.session, call.principal.user, _who(call, lane)))
+        return await _carry_out(call, lane, lifecycle.resume(lane.session, by, _who(by, lane)))
 
 
 async def archive(call: Call, key: str, params: wire.ManyParams) -> wire.SessionResult:
@@ -138,15 +145,15 @@ async def reset(call: Call, key: str, params: wire.ClearParams) -> wire.ResetRes
         lifecycle.check_revision(lane.session, params.if_revision)
         if lane.session.archived_at is not None:
             raise errors.SessionArchived
-        await services.turns.stop_all(lane, by=call.principal.user, reason="reset")
-        cleared = lifecycle.clear(lane.session, call.principal.user)
-
+        by = call.principal.user
+        await services.turns.stop_all(lane, by=by, reason="reset")
+        cleared = lifecycle.clear(lane.session, by)
         result: wire.ResetResult | None = None
 
         def answer(after: SessionState) -> Answer | None:
             nonlocal result
             result = wire.ResetResult(session=services.summary(after), previous_messages=cleared.messages_cleared)
-            return once.answer(result, has_words=True) if once is not None else None
+            return answer_to(once, result, has_words=True)
 
         await services.journal.append(lane, cleared, answer=answer, purge_to=lane.session.head)
         assert result is not None
@@ -165,7 +172,7 @@ async def delete(call: Call, key: str, params: wire.ClearParams) -> wire.DeleteR
         state = call.check(lane.state, "write")
         lifecycle.check_revision(state, params.if_revision)
         await services.turns.stop_all(lane, by=call.principal.user, reason="deleted")
-        await services.journal.delete(lane, once.answer(deleted, has_words=False) if once is not None else None)
+        await services.journal.delete(lane, answer_to(once, deleted, has_words=False))
         return deleted
 
 
@@ -177,16 +184,16 @@ async def _carry_out(
 
     def answer(state: SessionState) -> Answer | None:
         result = wire.SessionResult(session=services.summary(state))
-        return once.answer(result, has_words=True) if once is not None else None
+        return answer_to(once, result, has_words=True)
 
     if decision.events or decision.onto is not lane.session:
         await services.journal.append(lane, *decision.events, onto=decision.onto, answer=answer)
     return wire.SessionResult(session=services.summary(await services.expiry.settle(lane)))
 
 
-def _who(call: Call, lane: Lane) -> lifecycle.Who:
+def _who(by: str, lane: Lane) -> lifecycle.Who:
     """As what the caller acts on the session."""
-    return "user" if call.principal.user == lane.session.user else "admin"
+    return "user" if by == lane.session.user else "admin"
 
 
 def _checked(call: Call, state: SessionState, params: wire.UpdateParams) -> lifecycle.Change:

@@ -184,7 +184,7 @@ class Connection:
     def _refusal(self, element: Element, *, past_limits: bool) -> Refusal | None:
         if isinstance(element, Refusal):
             return element
-        if not self._is_known() and NEEDED.get(element.method) != "nothing":
+        if self._is_closing or (not self._is_known() and NEEDED.get(element.method) != "nothing"):
             return Refusal(element.id, Unauthenticated())
         if element.id is not UNSET and element.id is not None and element.id in self._in_flight:
             # With the id it would be taken for the answer to the request that has it.
@@ -196,7 +196,7 @@ class Connection:
     def _is_known(self) -> bool:
         """Whether it goes by something that is good: the wheel may be a tick late, a call is not."""
         credential = self.credential
-        return credential is not None and not is_past(credential.expires_at, self._services.clock.now_ms())
+        return credential is not None and not is_past(credential.expires_at, self._services.clock.wall_ms())
 
     async def _perform(self, request: Request, call: Call, reply: Reply) -> None:
         with structlog.contextvars.bound_contextvars(connection=self.id, call=request.id, method=request.method):

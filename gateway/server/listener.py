@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -37,7 +38,7 @@ class Listener:
         self._connections: dict[Connection, Socket] = {}
         self._stays = Stays(services.clock)
         self._server: Server
-        self._staying: asyncio.Task[None]
+        self._staying: asyncio.Task[NoReturn]
         self.peak = 0
 
     @property

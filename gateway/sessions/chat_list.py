@@ -7,12 +7,13 @@ stands where its turn began, and every tool call is followed by its result.
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.agents.chat_completions import message_of
 from gateway.storage.base import EventQuery
 from rpc_schema import events as ev
 
-from .export import Piece, Place, moved
+from .export import Piece, Place
 from .state import SessionState
 from .transcript import PAGE_BYTES, SEEN_BY_AGENTS, Transcript, chat_messages, decode_event
 
@@ -24,14 +25,14 @@ _LOOKED_BACK = 100
 
 async def piece(transcript: Transcript, state: SessionState, place: Place, max_bytes: int) -> Piece:
     """The next messages: at least one, at most about `max_bytes`; the place's header is LIST or LINE."""
-    between, end = _REST.get(place.header, _REST[LIST])
+    between, end = _REST[place.header]
     found, size, given, skip = [] if place.given else [place.header], 0, place.given, place.skip
     async for before, events in _turns(transcript, state, place.after, place.to):
         for number, message in enumerate(chat_messages(events)):
             if number < skip:
                 continue
             if size >= max_bytes:
-                return Piece(b"".join(found), moved(place, after=before, given=given, skip=number))
+                return Piece(b"".join(found), replace(place, after=before, given=given, skip=number))
             found.append((between if given else b"") + msgspec.json.encode(message_of(message)))
             size, given = size + len(found[-1]), given + 1
         skip = 0

@@ -62,7 +62,7 @@ class Cursors:
         except (binascii.Error, ValueError) as error:
             raise InvalidCursor(reason="it is not a cursor of this gateway") from error
         if not hmac.compare_digest(seal.encode(), opened.seal.encode()):
-            raise InvalidCursor(reason="it belongs to a list with another view, filter, search or sort, or was changed")
+            raise InvalidCursor(reason="it was made for another question or caller, or changed")
         return opened.last
 
     def _seal(self, question: bytes, last: Sequence[Any]) -> str:

@@ -6,7 +6,6 @@ reset or a delete meanwhile ends the export. The third format is in `chat_list`.
 """
 
 import base64
-import binascii
 import hashlib
 import zlib
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import replace
 
 from gateway.storage.base import EventQuery, EventRow
 from rpc_schema.errors import InvalidCursor
@@ -25,12 +24,11 @@ from .state import SessionState
 from .transcript import PAGE_EVENTS, Transcript, decode_event
 
 VERSION = 1
-_CURSOR_MOST = 2 * 1024 * 1024  # a header holds at most the metadata, 1 MiB by its setting
 _OF_THE_MOMENT = ("timeRemainingMs", "isNearExpiration")
 
 
 class Place(Struct, array_like=True):
-    """Where an export is: which question, in which log, after which seq, up to where.
+    """Where an export is: in which log, after which seq, up to where.
 
     `index` counts the keys of the question. For a filter `waiting` are the
     sessions found and not done, the current one first, as tenant and key; `more`
@@ -38,7 +36,6 @@ class Place(Struct, array_like=True):
     list, `skip` those of them that come from events after `after`.
     """
 
-    question: str
     epoch: str
     cleared_to: Seq
     after: Seq
@@ -106,7 +103,7 @@ async def _read(
         types=types,
     )
     found = await transcript.page(query)
-    return data, found.events, moved(place, after=found.events[-1].seq) if found.has_more else None
+    return data, found.events, replace(place, after=found.events[-1].seq) if found.has_more else None
 
 
 async def _end_line(transcript: Transcript, state: SessionState, place: Place) -> bytes:
@@ -118,34 +115,11 @@ async def _end_line(transcript: Transcript, state: SessionState, place: Place) -
     return msgspec.json.encode({"type": "end", "events": count, "sha256": digest.hexdigest()}) + b"\n"
 
 
-def moved(place: Place, **changes: Any) -> Place:
-    """The place a piece further."""
-    return Place(**asdict(place) | changes)
+def pack(place: Place) -> str:
+    """The place as a short word for a cursor; what others wrote must not get to `unpack`."""
+    return base64.b85encode(zlib.compress(msgspec.msgpack.encode(place))).decode()
 
 
-def name_question(*question: Any) -> str:
-    """Names what was asked for, so that a cursor is not used with anything else."""
-    return hashlib.blake2b(msgspec.json.encode(question, order="deterministic"), digest_size=9).hexdigest()
-
-
-def make_cursor(place: Place) -> str:
-    """The place as an opaque word."""
-    return base64.urlsafe_b64encode(zlib.compress(msgspec.msgpack.encode(place))).decode()
-
-
-def open_cursor(cursor: str, question: str) -> Place:
-    """The place that `make_cursor` packed.
-
-    Raises:
-        InvalidCursor: it is not a cursor of this export.
-    """
-    unpacker = zlib.decompressobj()
-    try:
-        place = msgspec.msgpack.decode(unpacker.decompress(base64.urlsafe_b64decode(cursor), _CURSOR_MOST), type=Place)
-    except (binascii.Error, zlib.error, ValueError) as error:
-        raise InvalidCursor(reason="it is not a cursor of this gateway") from error
-    if not unpacker.eof:
-        raise InvalidCursor(reason="a part of it is missing")
-    if place.question != question:
-        raise InvalidCursor(reason="it belongs to another export")
-    return place
+def unpack(packed: str) -> Place:
+    """The place that `pack` made short."""
+    return msgspec.msgpack.decode(zlib.decompress(base64.b85decode(packed)), type=Place)

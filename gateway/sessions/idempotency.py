@@ -36,6 +36,11 @@ class Repeatable(Struct, frozen=True):
         return Answer(scope=self.scope, fingerprint=self.fingerprint, at=self.at, result=encoded, has_words=has_words)
 
 
+def answer_to(call: Repeatable | None, result: Struct, *, has_words: bool) -> Answer | None:
+    """What to store with the commit of a call; nothing for one that cannot come again."""
+    return call.answer(result, has_words=has_words) if call is not None else None
+
+
 class Idempotency:
     """Recognises repeats."""
 

@@ -44,6 +44,11 @@ class Lane:
         assert self.state is not None
         return self.state
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the key may be used; a deleted session's may be used again."""
+        return self.state is None or self.state.deleted_at is not None
+
 
 class Lanes:
     """All lanes of this process."""

@@ -1,14 +1,17 @@
 """Taking sessions home: pieces joined are the file, and the file can be trusted."""
 
+import base64
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from gateway.sessions.export import Place, make_cursor, name_question
-from rpc_schema.directory import Filter
+from gateway.sessions import export as export_file
 from tests.e2e.calls import code_of
+from tests.e2e.inside import client_of, gateway_of
 from tests.raw import Json, RawClient
 
 ECHO = {"agent": "echo"}
@@ -117,6 +120,17 @@ async def test_cursors_of_other_exports(client: RawClient) -> None:
     assert await code_of(client, "session.list", cursor=cursor) == (400, "invalid_cursor")
 
 
+async def test_cursors_outlive_the_gateway(tmp_path: Path) -> None:
+    """The same secret seals them from the start on, in the next gateway too."""
+    async with gateway_of(tmp_path) as gateway, client_of(gateway) as client:
+        await say(client, "a", "x" * 3000)
+        first = await client.call("session.export", key="a", maxBytes=1024)
+        await client.call("session.list")
+        rest = await client.call("session.export", key="a", cursor=first["nextCursor"])
+    async with gateway_of(tmp_path) as gateway, client_of(gateway) as client:
+        assert await client.call("session.export", key="a", cursor=first["nextCursor"]) == rest
+
+
 async def test_export_of_one_or_many(client: RawClient) -> None:
     """Either `key` or `keys`; one that is not there fails the export."""
     await say(client, "a")
@@ -194,14 +208,27 @@ async def test_what_goes_while_all_are_exported(client: RawClient) -> None:
     assert [header["key"] for header, *_ in files(whole)] == ["k0", "k3"]
 
 
-@pytest.mark.parametrize("place", [{"index": 1}, {"index": -1}, {"waiting": [("other", "k")]}])
-async def test_cursors_made_up(client: RawClient, place: dict[str, Any]) -> None:
-    """A cursor that somebody wrote leads nowhere that its writer may not go."""
-    await say(client, "a")
-    question = name_question("jsonl", ["a"])
-    made = Place(question, "e", 0, 0, 9, b"", **place)
-    assert await code_of(client, "session.export", key="a", cursor=make_cursor(made)) == (400, "invalid_cursor")
-    made.question = name_question("jsonl", Filter(agent="echo"))
-    made.given = 1
-    code = (await code_of(client, "session.export", filter={"agent": "echo"}, cursor=make_cursor(made)))[1]
-    assert code == ("session_not_found" if "waiting" in place else "invalid_cursor")
+def changed(cursor: str) -> list[str]:
+    """A cursor cut short, with other bytes in it, with another seal, with another place; and what is none at all."""
+    seal, last = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    place = export_file.unpack(last[0])
+    places = [
+        structs.replace(place, **changes) for changes in ({"header": b"\xff"}, {"index": 9}, {"waiting": [("x", "y")]})
+    ]
+    forged = [[seal, [export_file.pack(other)]] for other in places]
+    forged += [["0" * 32, last], [seal, []], [seal, [1]], [seal, ["x"]], [seal, [*last, 0]], {}, [seal]]
+    texts = [base64.urlsafe_b64encode(json.dumps(other).encode()).decode() for other in forged]
+    return [*texts, cursor[:-8], cursor[8:], cursor.swapcase(), "", "x", "====", "\u043a", "\x00"]
+
+
+@pytest.mark.parametrize("asked", [{"key": "a"}, {"filter": {"agent": "echo"}}])
+@pytest.mark.parametrize("format", MEDIA)
+async def test_cursors_made_up(client: RawClient, format: str, asked: dict[str, Any]) -> None:
+    """Whatever somebody wrote instead of a cursor is refused, before it leads anywhere."""
+    await say(client, "a", "x" * 3000)
+    await say(client, "a", "x" * 3000)
+    params = asked | {"format": format, "maxBytes": 1024}
+    cursor = (await client.call("session.export", **params))["nextCursor"]
+    for wrong in changed(cursor):
+        assert await code_of(client, "session.export", cursor=wrong, **params) == (400, "invalid_cursor"), wrong
+    await client.call("session.export", cursor=cursor, **params | {"maxBytes": 4096})

@@ -170,6 +170,19 @@ async def test_the_same_call_twice(client: RawClient) -> None:
     assert await code_of(client, "session.import", **params) == (410, "session_deleted")
 
 
+async def test_the_same_call_after_a_reset(client: RawClient) -> None:
+    """What was imported went with its answer, and so did the count of it: nothing is made up, nothing is made."""
+    await client.call("session.send", key="k", content="hello", create={"agent": "echo"}, wait=True)
+    data = await export(client)
+    for conflict in ("fail", "rename"):
+        params = {"data": data, "key": f"new-{conflict}", "onConflict": conflict, "idempotencyKey": "once"}
+        made = await client.call("session.import", **params)
+        assert (made["events"], await client.call("session.import", **params)) == (7, made)
+        await client.call("session.reset", key=params["key"])
+        assert await code_of(client, "session.import", **params) == (410, "session_deleted")
+    assert (await client.call("session.list", includeEmpty=True))["total"] == 3
+
+
 async def test_import_then_send(client: RawClient) -> None:
     """Calls on one session take effect in their order, also where the file takes a while to read."""
     for n in range(20):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.server.connection import BATCH_AT_ONCE
 from rpc_schema.errors import TokenNotFound
 from tests.e2e.auth.people import ALICE, ANNA, BOB, OLGA, ROOT, connected, office, owned_by, person, token_of
 from tests.e2e.auth.test_ways import closed, user_of
@@ -60,6 +61,35 @@ async def test_revoked_while_a_call_waits(tmp_path: Path) -> None:
                 await admin.call("token.revoke", id=made["id"])
             assert await closed(client) == 4403
         assert "title" not in (await admin.call("session.status", key="k"))["session"]
+
+
+async def test_the_rest_of_a_batch(tmp_path: Path) -> None:
+    """Who revoked the own token does not come back as somebody else: what stands behind it is not served."""
+    async with office(tmp_path) as gateway:
+        token, other = await token_of(gateway, ANNA), await token_of(gateway, BOB)
+        mine = next(row.id for row in gateway.services.tokens.all() if row.user == "anna")
+        calls = [("token.revoke", {"id": mine})] * BATCH_AT_ONCE
+        calls += [("gateway.hello", {"token": other}), ("session.create", {"agent": "echo", "key": "k"})]
+        async with connected(gateway, token) as client:
+            await client.say([
+                {"jsonrpc": "2.0", "id": n, "method": method, "params": params}
+                for n, (method, params) in enumerate(calls)
+            ])  # fmt: skip
+            answers = await client.hear()
+            assert [answer.get("error", {}).get("code") for answer in answers[-2:]] == [401, 401]
+            assert await closed(client) == 4403
+        assert gateway.sessions()["live"] == 0
+
+
+async def test_behind_a_wrong_token(tmp_path: Path) -> None:
+    """Nothing more of the batch is served, with the right one neither."""
+    async with office(tmp_path) as gateway:
+        token = await token_of(gateway, ALICE)
+        async with connected(gateway) as client:
+            hello = {"jsonrpc": "2.0", "method": "gateway.hello"}
+            await client.say([hello | {"id": n, "params": {"token": text}} for n, text in enumerate(("x", token))])
+            assert [answer["error"]["code"] for answer in await client.hear()] == [401, 401]
+            assert await closed(client) == 4401
 
 
 async def test_a_revocation_that_nobody_waits_for(tmp_path: Path) -> None:
@@ -141,6 +171,30 @@ async def test_a_token_of_seconds(tmp_path: Path) -> None:
             assert (await client.hear())["method"] == "auth.expiring"
             clock.advance(seconds=30)
             assert await closed(client) == 4408
+
+
+async def test_expiring_while_the_machine_sleeps(tmp_path: Path) -> None:
+    """The token is over when it wakes, for its connection and for others; one that is not is warned of in time."""
+    clock = FakeClock()
+    async with office(tmp_path, clock=clock) as gateway:
+        short, long = await token_of(gateway, ALICE, days=1), await token_of(gateway, ALICE, days=2)
+        async with (
+            connected(gateway, short) as client,
+            connected(gateway, long) as other,
+            connected(gateway) as stranger,
+        ):
+            clock.set_wall(by_ms=24 * 3_600_000)
+            assert (await client.fail("session.list"))["code"] == 401
+            assert await closed(client) == 4408
+            assert (await stranger.fail("gateway.hello", token=short))["code"] == 401
+            assert await user_of(other) == "alice"
+            clock.advance(minutes=24 * 60 - 1)
+            assert (await other.hear())["method"] == "auth.expiring"
+            clock.set_wall(by_ms=-3_600_000)
+            await asyncio.sleep(0.25)
+            await other.silence()
+            clock.advance(minutes=61)
+            assert await closed(other) == 4408
 
 
 async def test_another_owner(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.auth.principal import LOCAL
 from gateway.auth.tokens import DAY_MS, Grant, Tokens
+from gateway.clock import SteadyClock
 from rpc_schema.errors import StoreUnavailable, TokenNotFound
 from tests.fakes import FakeClock, MemoryStore
 
@@ -31,11 +32,12 @@ class Desk:
 
     def __init__(self, *, is_required: bool = False) -> None:
         self.store, self.clock, self.ear = MemoryStore(), FakeClock(), Ear()
+        self.steady = SteadyClock(self.clock)
         self.tokens = self.again(is_required=is_required)
 
     def again(self, *, is_required: bool = False) -> Tokens:
         """As after a restart."""
-        tokens = Tokens(self.store, self.clock, is_required=is_required)
+        tokens = Tokens(self.store, self.steady, is_required=is_required)
         tokens.tell(self.ear)
         return tokens
 
@@ -76,6 +78,21 @@ async def test_its_time() -> None:
     assert desk.tokens.recognise(text) is not None
     desk.clock.advance(ms=1)
     assert desk.tokens.recognise(text) is None
+
+
+async def test_while_the_machine_slept() -> None:
+    """The wall clock counts, also one that was set forward; setting it back gives no time."""
+    desk = Desk()
+    _, text = await desk.tokens.create(ALICE)
+    desk.clock.set_wall(by_ms=DAY_MS - 1)
+    assert desk.tokens.recognise(text) is not None
+    desk.clock.set_wall(by_ms=1)
+    assert desk.tokens.recognise(text) is None
+    _, later = await desk.tokens.create(ALICE)
+    assert desk.tokens.recognise(later) is not None
+    desk.clock.set_wall(by_ms=-30 * DAY_MS)
+    desk.clock.advance(ms=2 * DAY_MS)
+    assert desk.tokens.recognise(later) is None
 
 
 async def test_the_first_one() -> None:

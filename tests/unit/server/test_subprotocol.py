@@ -83,12 +83,13 @@ async def test_nothing_is_served_after_it(gateway: Gateway) -> None:
 
 
 async def test_a_token_in_hello_in_a_batch(gateway: Gateway) -> None:
-    """What stands beside it is answered, in one array, before the end."""
+    """What stands before it is served, what stands behind it refused, in one array, before the end."""
     async with raw_client(f"ws://{gateway.authority}/rpc") as client:
         hello = {"jsonrpc": "2.0", "id": 1, "method": "gateway.hello", "params": {"token": "gw_wrong"}}
-        await client.say([hello, {"jsonrpc": "2.0", "id": 2, "method": "agent.list"}])
-        refusal, answer = await client.hear()
-        assert refusal["error"]["code"] == 401
-        assert "result" in answer
+        agents = {"jsonrpc": "2.0", "method": "agent.list"}
+        await client.say([agents | {"id": 0}, hello, agents | {"id": 2}])
+        before, *refusals = await client.hear()
+        assert "result" in before
+        assert [refusal["error"]["code"] for refusal in refusals] == [401, 401]
         await client.socket.wait_closed()
         assert client.socket.close_code == 4401

@@ -22,12 +22,12 @@ from tests.unit.sessions.logs import assistant, born, created, fold, logs, numbe
 async def pieces(events: list[ev.AnyEvent], state: SessionState, header: bytes, max_bytes: int) -> list[bytes]:
     store = MemoryStore()
     await store.commit(Commit(session=state.id, events=[row_of(e) for e in events if e.seq > state.cleared_to]))
-    place: Place | None = Place("q", state.epoch, state.cleared_to, 0, state.head, header)
+    place: Place | None = Place(state.epoch, state.cleared_to, 0, state.head, header)
     found = []
     while place is not None:
         piece = await chat_list.piece(Transcript(store), state, place, max_bytes)
         found.append(piece.data)
-        place = export.open_cursor(export.make_cursor(piece.next), "q") if piece.next is not None else None
+        place = export.unpack(export.pack(piece.next)) if piece.next is not None else None
     return found
 
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.hub.hub import Topic
 from gateway.sessions import state as states
@@ -55,6 +56,19 @@ async def test_what_is_in_the_store(store: CountingStore) -> None:
     lanes = Lanes(store)
     assert [await visit(lanes, id) for id in (1, 2, 1, 77, 1, 77)] == [1, 2, 1, None, 1, None]
     assert store.loads == ["k1", "k2", "k77", "k77"]
+
+
+async def test_a_free_key(store: CountingStore) -> None:
+    """Nobody has it, or nobody has it any more."""
+    lanes = Lanes(store)
+    found = []
+    for id in (1, 77):
+        async with lanes.enter(topic(id)) as lane:
+            found.append(lane.is_free)
+    async with lanes.enter(topic(2)) as lane:
+        lane.state = replace(lane.session, deleted_at=1)
+        found.append(lane.is_free)
+    assert found == [False, True, True]
 
 
 @pytest.mark.parametrize("seed", range(5))
