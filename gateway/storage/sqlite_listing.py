@@ -18,6 +18,7 @@ from msgspec.structs import fields
 from . import sqlite_directory
 from .base import Commit, SessionPage, SessionQuery, SessionRow, StoredSession
 from .columns import Columns
+from .sqlite_file import snapshot
 
 CHUNK = 2000
 REST = 0.5
@@ -84,19 +85,16 @@ class Listing:
         return self._thread.run(lambda _: self._take(self._swap()))
 
     def _page(self, query: SessionQuery, connection: sqlite3.Connection) -> SessionPage:
-        if not self.is_filled:  # until then the columns are the filler's alone
-            return _in_snapshot(connection, partial(sqlite_directory.page, query))
-        self._begin(connection)
-        try:
+        with snapshot(connection):
+            if not self.is_filled:  # until then the columns are the filler's alone
+                return sqlite_directory.page(query, connection)
+            self._catch_up(connection)
             found = self._columns.find(query)
             return SessionPage(_stored(connection, found.ids), found.last, found.total)
-        finally:
-            connection.execute("COMMIT")
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Open a snapshot of the file and bring the columns to the very same commit."""
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        """Bring the columns to the very commit that the connection sees from here on."""
         with self._between_commits:
-            connection.execute("BEGIN")
             connection.execute("SELECT 1 FROM sessions LIMIT 1").fetchall()
             fed = self._swap()
         self._take(fed)
@@ -119,22 +117,12 @@ class Listing:
         self._columns.put(rows.values(), words)
 
     def _fill_some(self, connection: sqlite3.Connection) -> None:
-        self._begin(connection)
-        try:
+        with snapshot(connection):
+            self._catch_up(connection)
             found = connection.execute(_CHUNK, (self._filled_to, CHUNK)).fetchall()
-        finally:
-            connection.execute("COMMIT")
         rows = [SessionRow(**dict(zip(_COLUMNS, row[1:], strict=True))) for row in found]
         self._columns.put(rows, {row.id: line[0] for row, line in zip(rows, found, strict=True)})
         self._filled_to = rows[-1].id if len(rows) == CHUNK else None
-
-
-def _in_snapshot(connection: sqlite3.Connection, read: Callable[[sqlite3.Connection], SessionPage]) -> SessionPage:
-    connection.execute("BEGIN")
-    try:
-        return read(connection)
-    finally:
-        connection.execute("COMMIT")
 
 
 def _stored(connection: sqlite3.Connection, ids: Sequence[int]) -> list[StoredSession]:
