@@ -6,7 +6,6 @@ session's id. Nothing of this is ever in a file. It knows no SQL and no threads.
 
 import hashlib
 import os
-import re
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from .base import COUNT_LIMIT, SessionQuery, SessionRow
-from .matching import matches
+from .matching import finder
 from .ordering import Names, Ranges, grown
 from .signatures import Signatures
 from .topmost import topmost
@@ -67,7 +66,7 @@ class Columns:
         self._columns: dict[str, Column] = {name: np.zeros(rows, np.int32) for name in _NAMES}
         self._columns |= {name: np.zeros(rows, np.int64) for name in _NUMBERS}
         self._columns["cost_usd"] = np.zeros(rows, np.float64)
-        self._keys, self._texts = [""] * rows, [""] * rows  # texts: the title and the key, folded
+        self._keys, self._texts = [""] * rows, [""] * rows  # texts: title, key and channel, folded, a line each
         self._ranges = {"key": Ranges(self._keys.__getitem__, rows), "title": Ranges(self._title, rows)}
         self._signatures = Signatures()
         self._labels = _Labels()
@@ -75,17 +74,19 @@ class Columns:
 
     def put(self, rows: Iterable[SessionRow], words: dict[int, bytes | None]) -> None:
         """Take over lines of the projection, and words of the sessions that are named in `words`."""
-        named: list[int] = []
+        named = set[int]()
         for row in rows:
             is_new = self._put(row)
             if is_new:
                 words.setdefault(row.id, None)
+            elif self._retell(row.id):
+                named.add(row.id)
         for id, details in words.items():
             if id < self._end and self._flags[id]:
                 self._put_words(id, _decode_words(details) if details else Words())
-                named.append(id)
+                named.add(id)
         if named:
-            self._signatures.put(named, [self._texts[id] for id in named])
+            self._signatures.put(list(named), [self._texts[id] for id in named])
 
     def find(self, query: SessionQuery) -> Found:
         """One page and how many there are in all."""
@@ -100,10 +101,8 @@ class Columns:
         return Found(page, self._place(query.by)(page[-1]) if len(ids) > len(page) else None, total)
 
     def _search(self, query: SessionQuery, mask: Bools, term: str) -> Found:
-        """Rows of agents and channels that match are certain, those of the signatures are looked at."""
-        named = self._names["channel"]
-        channels = [value for value in named.values if value is not None and matches(value, term)]
-        sure = mask & (self._is_in("channel", channels) | self._is_in("agent", query.search_agents))
+        """Rows of agents that match are certain, those of the signatures are looked at."""
+        sure = mask & self._is_in("agent", query.search_agents)
         maybe = mask & ~sure & self._signatures.find(term, self._end)
         contains = self._contains(term)
         if np.count_nonzero(maybe) <= _FEW:
@@ -130,13 +129,10 @@ class Columns:
             looked_at *= 8
 
     def _contains(self, term: str) -> Callable[[int], bool]:
-        texts = self._texts
+        texts, is_in = self._texts, finder(term)
         if "\n" in term:
-            return lambda id: any(matches(part, term) for part in texts[id].rpartition("\n")[::2])
-        if len(term) >= 3:
-            return lambda id: term in texts[id]
-        search = re.compile(rf"(?<![^\W_]){re.escape(term)}").search
-        return lambda id: search(texts[id]) is not None
+            return lambda id: any(map(is_in, texts[id].rsplit("\n", 2)))
+        return lambda id: is_in(texts[id])
 
     def _asked_for(self, query: SessionQuery) -> Bools:
         mask: Bools = np.take(self._allowed_flags(query), self._flags[: self._end], mode="clip")
@@ -235,7 +231,7 @@ class Columns:
         return lambda id: (text_of(id), id)
 
     def _title(self, id: int) -> str:
-        return self._texts[id].rpartition("\n")[0]
+        return self._texts[id].rsplit("\n", 2)[0]
 
     def _put(self, row: SessionRow) -> bool:
         """Take over a line; whether the session was not there."""
@@ -261,9 +257,20 @@ class Columns:
         return is_new
 
     def _put_words(self, id: int, words: Words) -> None:
-        self._texts[id] = f"{(words.title or '').casefold()}\n{self._keys[id].casefold()}"
+        self._texts[id] = self._text(id, (words.title or "").casefold())
         self._ranges["title"].put(id, self._title(id))
         self._labels.put(id, words.labels)
+
+    def _retell(self, id: int) -> bool:
+        """Make the text anew with the title that it has; whether it is another."""
+        text = self._text(id, self._title(id)) if self._flags[id] else ""
+        is_other = text != self._texts[id]
+        self._texts[id] = text
+        return is_other
+
+    def _text(self, id: int, title: str) -> str:
+        channel = self._names["channel"].values[self._columns["channel"][id]]
+        return f"{title}\n{self._keys[id].casefold()}\n{(channel or '').casefold()}"
 
     def _drop(self, id: int) -> None:
         if self._flags[id]:

@@ -2,7 +2,7 @@
 # ruff: noqa: D102  # what a Row has is told in SessionRow
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from .base import SessionQuery
@@ -22,9 +22,15 @@ class Row(Protocol):
     @property
     def agent(self) -> str: ...
     @property
+    def model(self) -> str: ...
+    @property
     def channel(self) -> str: ...
     @property
     def source(self) -> str: ...
+    @property
+    def project(self) -> str | None: ...
+    @property
+    def lifecycle(self) -> str: ...
     @property
     def pinned(self) -> bool: ...
     @property
@@ -63,10 +69,16 @@ def is_hidden(row: Row, newest: int | None) -> bool:
 
 def matches(text: str, term: str) -> bool:
     """Whether `term` is a part of `text`, whatever the case; under 3 characters: the start of a word."""
-    text, term = text.casefold(), term.casefold()
+    return finder(term)(text.casefold())
+
+
+def finder(term: str) -> Callable[[str], bool]:
+    """The same of many texts, which are folded already."""
+    term = term.casefold()
     if len(term) >= 3:
-        return term in text
-    return re.search(rf"(?<![^\W_]){re.escape(term)}", text) is not None
+        return lambda text: term in text
+    search = re.compile(rf"(?<![^\W_]){re.escape(term)}").search
+    return lambda text: search(text) is not None
 
 
 def _is_found(term: str, query: SessionQuery, row: Row, title: str) -> bool:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,17 +55,15 @@ class SqliteStore:
     def __init__(
         self,
         data_dir: Path,
-        lock: int,
         *,
         writer: Connection,
         readers: list[Connection],
-        lister: Connection,
-        filler: Connection,
+        listing: Listing,
         last_session: int,
+        held: AsyncExitStack,
     ) -> None:
-        self._data_dir, self._lock, self._writer = data_dir, lock, writer
+        self._data_dir, self._writer, self._listing, self._held = data_dir, writer, listing, held
         self._searcher, *self._readers = readers  # a long search holds nobody up but other searches
-        self._lister, self._filler, self._listing = lister, filler, Listing(lister, filler)
         self._last_session = last_session
         self._next_reader = 0
         self._queue: deque[tuple[Commit, asyncio.Future[None]]] = deque()
@@ -73,7 +72,7 @@ class SqliteStore:
         self._unerased = False
         self._indexer = Indexer(lambda: self._writer.run(partial(in_transaction, sqlite_indexing.step)))
         self._task = asyncio.create_task(self._write(), name="store-writer")
-        self._filling: asyncio.Task[None] | None = None
+        self._keeping_up = asyncio.create_task(listing.keep_up(), name="store-columns")
 
     @classmethod
     async def open(cls, data_dir: Path) -> "SqliteStore":
@@ -83,34 +82,41 @@ class SqliteStore:
             StoreRefused: the directory cannot be used, is another process's, or
                 holds the data of a newer gateway.
         """
-        lock = claim(data_dir)
-        path = data_dir / "gateway.db"
-        try:
-            writer = await connect(str(path))
+        async with AsyncExitStack() as held:
+            held.callback(os.close, claim(data_dir))
             try:
-                path.chmod(0o600)
-                last_session = await writer.run(prepare)
-                read_only = f"{path.absolute().as_uri()}?mode=ro"
-                readers = [await connect(read_only, uri=True) for _ in range(1 + READERS)]
-                lister = await connect(read_only, uri=True)
-                await lister.run(sqlite_directory.prepare)
-                filler = await connect(read_only, uri=True)
-            except BaseException:
-                await writer.close()
-                raise
-        except sqlite3.Error as error:
-            os.close(lock)
-            raise StoreRefused(
-                f"The store {path} cannot be opened: {error}. Check the disk and its free space."
-            ) from error
-        except BaseException:
-            os.close(lock)
-            raise
-        store = cls(
-            data_dir, lock, writer=writer, readers=readers, lister=lister, filler=filler, last_session=last_session
+                return await cls._open(data_dir, held)
+            except (sqlite3.Error, OSError, ValueError) as error:  # also: what no gateway has written
+                raise StoreRefused(
+                    f"The store {data_dir / 'gateway.db'} cannot be opened: {error}. Check the disk and its free space."
+                ) from error
+
+    @classmethod
+    async def _open(cls, data_dir: Path, held: AsyncExitStack) -> "SqliteStore":
+        """Open the connections, which `held` closes unless the store comes to be."""
+
+        async def opened(target: str, *, uri: bool = False) -> Connection:
+            connection = await connect(target, uri=uri)
+            held.push_async_callback(connection.close)
+            return connection
+
+        path = data_dir / "gateway.db"
+        writer = await opened(str(path))
+        path.chmod(0o600)
+        last_session = await writer.run(prepare)
+        read_only = f"{path.absolute().as_uri()}?mode=ro"
+        *readers, lister, filler = [await opened(read_only, uri=True) for _ in range(1 + READERS + 2)]
+        await lister.run(sqlite_directory.prepare)
+        listing = Listing(lister, filler)
+        await listing.fill_some()
+        return cls(
+            data_dir,
+            writer=writer,
+            readers=readers,
+            listing=listing,
+            last_session=last_session,
+            held=held.pop_all(),
         )
-        await store._fill()
-        return store
 
     async def next_session_id(self) -> int:
         """A number that no session had before."""
@@ -120,7 +126,7 @@ class SqliteStore:
     def commit(self, commit: Commit) -> asyncio.Future[None]:
         """Queue it; done once it is durable, with StoreFault when it is not."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._closing:
+        if self._closing or self._task.done():
             done.set_exception(StoreFault("the store is closed"))
         else:
             self._queue.append((commit, done))
@@ -300,18 +306,9 @@ class SqliteStore:
         self._wake.set()
         await self._task
         self._indexer.close()
-        if self._filling is not None:
-            self._filling.cancel()
-            await asyncio.gather(self._filling, return_exceptions=True)
-        for connection in (*self._readers, self._searcher, self._lister, self._filler, self._writer):
-            await connection.close()
-        os.close(self._lock)
-
-    async def _fill(self) -> None:
-        """Make lists fast: now, where it is little, else in the background."""
-        await self._listing.fill_some()
-        if not self._listing.is_filled:
-            self._filling = asyncio.create_task(self._listing.fill(), name="store-columns")
+        self._keeping_up.cancel()
+        await asyncio.gather(self._keeping_up, return_exceptions=True)
+        await self._held.aclose()
 
     def _reader(self) -> Connection:
         self._next_reader = (self._next_reader + 1) % len(self._readers)
@@ -334,24 +331,18 @@ class SqliteStore:
             raise StoreFault(str(error)) from error
 
     async def _write(self) -> None:
-        """Take what is queued, commit it in groups, answer; until closed and empty."""
+        """Take what is queued, commit it in groups, answer; until closed and empty, whatever fails."""
         while True:
             await self._wake_up()
             group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP))]
-            if group:
-                await self._write_group(group)
-            elif self._closing:
+            if self._closing and not group:
                 return
-            if any(commit.events or commit.purge_to is not None for commit, _ in group):
-                self._indexer.notice()
-            erases = any(commit.purge_to is not None or commit.forget for commit, _ in group)
-            if erases or self._unerased:
-                patience_ms = ERASE_PATIENCE_MS if erases else 0  # a backup must not hold up every other commit
-                self._unerased = not await self._writer.run(partial(truncate_wal, patience_ms))
-            for _, done in group:
-                if not done.done():
-                    done.set_result(None)
-            await self._indexer.work()
+            try:
+                await self._write_group(group)
+                await self._indexer.work()
+            except Exception as error:
+                log.exception("writer_failed")
+                _answer(group, [error] * len(group))
 
     async def _wake_up(self) -> None:
         if self._queue:
@@ -364,15 +355,33 @@ class SqliteStore:
                     await self._wake.wait()
 
     async def _write_group(self, group: list[tuple[Commit, asyncio.Future[None]]]) -> None:
-        """Store a group; those that could not be stored alone get their fault."""
+        """Store a group and answer it; those that could not be stored alone get their fault."""
         commits = [commit for commit, _ in group]
-        faults = await self._writer.run(partial(sqlite_writes.write, commits, publish=self._listing.publish))
-        if (draining := self._listing.drain()) is not None:
-            await draining
-        for (commit, done), fault in zip(group, faults, strict=True):
-            if fault is not None:
-                log.error("commit_failed", session_id=commit.session, error=str(fault))
-                failure = StoreFault(str(fault))
-                failure.__cause__ = fault
-                if not done.done():
-                    done.set_exception(failure)
+        faults: list[Exception | None] = []
+        if commits:
+            faults = await self._writer.run(partial(sqlite_writes.write, commits, publish=self._listing.publish))
+        if any(commit.events or commit.purge_to is not None for commit in commits):
+            self._indexer.notice()
+        await self._erase(any(commit.purge_to is not None or commit.forget for commit in commits))
+        _answer(group, faults)
+
+    async def _erase(self, is_asked_for: bool) -> None:
+        """Empty the log of what was erased, now or before; what is in the way is for the next time."""
+        if is_asked_for or self._unerased:
+            patience_ms = ERASE_PATIENCE_MS if is_asked_for else 0  # a backup must not hold up every other commit
+            self._unerased = not await self._writer.run(partial(truncate_wal, patience_ms))
+
+
+def _answer(group: list[tuple[Commit, asyncio.Future[None]]], faults: list[Exception | None]) -> None:
+    for (commit, done), fault in zip(group, faults, strict=True):
+        if fault is not None and not done.done():
+            log.error("commit_failed", session_id=commit.session, error=str(fault))
+            done.set_exception(_caused(fault))
+        elif not done.done():
+            done.set_result(None)
+
+
+def _caused(fault: Exception) -> StoreFault:
+    failure = StoreFault(str(fault))
+    failure.__cause__ = fault
+    return failure

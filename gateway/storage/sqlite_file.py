@@ -4,7 +4,8 @@ import fcntl
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,17 +91,27 @@ def fill(data_dir: Path) -> None:
         os.fsync(file.fileno())
 
 
-def in_transaction(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
-    """Do it all, or nothing of it."""
-    connection.execute("BEGIN IMMEDIATE")
+@contextmanager
+def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
+    """All that is done inside, or nothing of it; whatever happens, none is open afterwards."""
+    connection.execute(f"BEGIN {kind}")
     try:
-        result = work(connection)
+        yield
         connection.execute("COMMIT")
-    except BaseException:
+    finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise
-    return result
+
+
+def snapshot(connection: sqlite3.Connection) -> AbstractContextManager[None]:
+    """Everything read inside is as of one commit: the last one before the first reading."""
+    return transaction(connection, "DEFERRED")
+
+
+def in_transaction(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    """Do it all, or nothing of it."""
+    with transaction(connection, "IMMEDIATE"):
+        return work(connection)
 
 
 def truncate_wal(patience_ms: int, connection: sqlite3.Connection) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from .base import SearchHit, SearchPage, SearchQuery, SessionQuery
 from .sqlite_directory import conditions
+from .sqlite_file import snapshot
 from .sqlite_indexing import scope
 from .words import Matcher, Term, spoken
 
@@ -28,12 +29,8 @@ def search(query: SearchQuery, connection: sqlite3.Connection) -> SearchPage:
     """Read one page, from one snapshot."""
     if not all(query.sessions.columns.values()):
         return SearchPage([], before=None)
-    connection.execute("BEGIN")
-    try:
-        with closing(_places(connection, _expression(query), query.before)) as places:
-            return _page(query, places, connection)
-    finally:
-        connection.execute("COMMIT")
+    with snapshot(connection), closing(_places(connection, _expression(query), query.before)) as places:
+        return _page(query, places, connection)
 
 
 def _page(query: SearchQuery, places: Iterator[int], connection: sqlite3.Connection) -> SearchPage:

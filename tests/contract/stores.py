@@ -29,7 +29,7 @@ async def sqlite(data_dir: Path) -> AsyncIterator[SqliteStore]:
 async def sqlite_starting(data_dir: Path) -> AsyncIterator[Store]:
     """The same, as it is shortly after a start with many sessions: the columns are not filled."""
     async with sqlite(data_dir) as store:
-        store._listing._filled_to = 0
+        store._listing._filled_to = store._listing._fed_to = 0
         yield store
 
 

@@ -4,7 +4,9 @@ import asyncio
 import random
 import shutil
 import sqlite3
+import time
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,29 @@ async def test_a_full_disk(tmp_path: Path) -> None:
         assert (len(page.hits), page.is_incomplete) == (1, True)
         page = await store.search(query("rain"))
         assert (len(page.hits), page.is_incomplete) == (2, False)
+
+
+async def test_an_index_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it, whatever it had done before, and it is not tried again and again; later it is."""
+    monkeypatch.setattr(sqlite_indexing, "_STEP_EVENTS", 5)
+    with monkeypatch.context() as patch:
+        old_schema(tmp_path, patch)
+        async with sqlite_store(tmp_path / "data") as store:
+            for id in range(1, 30):
+                await store.commit(Commit(session=id, row=row(id), events=said(id, 1, text="rain").events))
+    async with asyncio.timeout(10), sqlite_store(tmp_path / "data") as store:
+        begun, steps, step, is_broken = time.monotonic(), list[float](), sqlite_indexing.step, [True]
+
+        def failing(connection: sqlite3.Connection) -> sqlite_indexing.Progress:
+            steps.append(time.monotonic())
+            if is_broken[0] and len(steps) > 1:  # the newest is found, what is older is not
+                raise sqlite3.OperationalError("disk I/O error")
+            return step(connection)
+
+        monkeypatch.setattr(sqlite_indexing, "step", failing)
+        pages = [await store.search(query("rain")) for _ in range(4)]
+        assert all(page.is_incomplete for page in pages)
+        assert time.monotonic() - begun < sqlite_indexer.PATIENCE_S
+        assert min(later - sooner for sooner, later in pairwise(steps[1:])) >= 0.9 * sqlite_indexer.BACK_OFF_S
+        is_broken[0] = False
+        assert not (await store.search(query("rain"))).is_incomplete

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage import sqlite_file
+from gateway.storage import sqlite, sqlite_file, sqlite_writes
 from gateway.storage.base import Commit, StoreFault, StoreRefused
 from gateway.storage.sqlite import SqliteStore
 from gateway.storage.sqlite_file import MIGRATIONS
+from gateway.storage.sqlite_listing import Listing
 from tests.contract.stores import answer, commit_all, event, ids_of, said, seqs_of, session
 from tests.disk import full_disk
 
@@ -235,3 +236,51 @@ async def test_a_disk_without_any_room(store: SqliteStore, tmp_path: Path) -> No
     assert await store.answer(b"old") is not None
     await store.commit(said(1, 2))
     assert await seqs_of(store, 1) == [1, 2]
+
+
+@pytest.mark.parametrize("fault", [sqlite3.OperationalError("disk I/O error"), ValueError("no words"), OSError(5, "x")])
+@pytest.mark.parametrize("place", ["connect", "fill"])
+async def test_a_start_that_fails_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, fault: Exception
+) -> None:
+    """Is a refusal, and leaves no connection, no thread and no lock."""
+    opened, closed = list[sqlite_file.Connection](), list[sqlite_file.Connection]()
+
+    async def connect(target: str, *, uri: bool = False) -> sqlite_file.Connection:
+        if place == "connect" and len(opened) == 4:
+            raise fault
+        opened.append(await sqlite_file.connect(target, uri=uri))
+        return opened[-1]
+
+    async def fill_some(self: Listing) -> None:
+        raise fault
+
+    close = sqlite_file.Connection.close
+
+    async def closing(self: sqlite_file.Connection) -> None:
+        closed.append(self)
+        await close(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "connect", connect)
+        patch.setattr(sqlite_file.Connection, "close", closing)
+        if place == "fill":
+            patch.setattr(Listing, "fill_some", fill_some)
+        assert str(tmp_path / "gateway.db") in await refusal(tmp_path)
+    assert opened
+    assert closed == opened[::-1]
+    await (await reopened(tmp_path)).close()
+
+
+async def test_a_writer_that_meets_something_unforeseen(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its group is told, and the next one is stored."""
+
+    def broken(*_: object, **__: object) -> list[Exception | None]:
+        raise KeyError("nobody thought of that")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_writes, "write", broken)
+        results = await commit_all(store, said(1, 1), said(1, 2))
+        assert [type(result) for result in results] == [StoreFault, StoreFault]
+    await store.commit(said(1, 1))
+    assert await seqs_of(store, 1) == [1]
