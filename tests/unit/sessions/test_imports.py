@@ -94,7 +94,7 @@ def exported(state: SessionState, rows: list[EventRow]) -> str:
     store = MemoryStore()
     store._apply(Commit(session=state.id, events=rows))
     header = export.header(summary(state, POLICY, "Echo", BEGINNING_MS), POLICY, state.details.metadata)
-    place = Place("q", state.epoch, state.cleared_to, 0, state.head, header)
+    place = Place(state.epoch, state.cleared_to, 0, state.head, header)
     return asyncio.run(export.lines(Transcript(store), state, place, 2**30)).data.decode()
 
 
