@@ -1,7 +1,6 @@
 """Two who come at once: the session's lane decides, whoever is first in the line, and the other finds what is so.
 
-The test is in the lane itself until both wait in it, so each order is tried for sure. A race
-between transfer and stop belongs here, too, once there is a transfer.
+The test is in the lane itself until both wait in it, so each order is tried for sure.
 """
 
 import asyncio
@@ -127,6 +126,31 @@ async def turn_of(scene: Scene) -> str:
     while not scene.watcher.deltas(turn=turn):
         await scene.watcher.hear()
     return turn
+
+
+@both_orders
+async def test_transfer_and_stop(scene: Scene, is_turned: bool) -> None:
+    """Nothing is handed over while a turn runs; once it was stopped, all of it is, with what it had said."""
+    turn = await turn_of(scene)
+    await scene.race(scene.asks(scene.one, "transfer", agent="echo"), scene.asks(scene.other, "stop"), is_turned)
+    assert scene.answers["stop"] == {"stopped": True, "turn": turn}
+    if not is_turned:
+        assert scene.answers["transfer"] == "turn_running"
+        assert "session.transferred" not in await scene.types()
+        return
+    assert (await scene.types())[-3:] == ["turn.stopped", "session.transferred", "session.state"]
+    log = await log_of(scene.one, scene.answers["transfer"]["target"]["key"])
+    assert [event["content"] for event in log if event["type"] == "message.assistant"] == ["so far"]
+
+
+@both_orders
+async def test_transfer_and_the_end_of_a_turn(scene: Scene, is_turned: bool) -> None:
+    """The same for a turn that ends by itself: whoever is first in the line."""
+    turn = await turn_of(scene)
+    await scene.race(scene.asks(scene.one, "transfer", agent="echo"), scene.agent(turn), is_turned)
+    is_handed_over = "session.transferred" in await scene.types()
+    assert is_handed_over is is_turned
+    assert (scene.answers["transfer"] == "turn_running") is not is_handed_over
 
 
 @both_orders
