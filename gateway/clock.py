@@ -4,6 +4,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+DAY_MS = 24 * 60 * 60 * 1000
+
 
 class Clock(Protocol):
     """Where a room gets the time from; tests hand in one that they turn by hand."""

@@ -325,6 +325,20 @@ class UnknownError(RpcError, number=0, code="unknown"):
 
 REACHING_A_SESSION = (InvalidKey, SessionNotFound, SessionDeleted, Forbidden, StoreUnavailable)
 """What any method that names a session can answer."""
+MAKING_A_SESSION = (
+    AgentNotFound,
+    InvalidKey,
+    SessionNotFound,
+    SessionDeleted,
+    SessionExists,
+    MetadataTooLarge,
+    Forbidden,
+    SessionLimit,
+    ShuttingDown,
+    IdempotencyConflict,
+    StoreUnavailable,
+)
+"""What any method that makes a session of its params can answer."""
 CLOSED = (SessionArchived, SessionExpired, SessionEnded)
 """What a session that is archived or has ended answers to whatever would go on with it."""
 

@@ -140,20 +140,7 @@ CREATE = Method(
     params=CreateParams,
     result=CreateResult,
     summary="Begin a session with an agent.",
-    errors=(
-        errors.AgentNotFound,
-        errors.InvalidKey,
-        errors.SessionNotFound,
-        errors.SessionDeleted,
-        errors.SessionExists,
-        errors.MetadataTooLarge,
-        errors.Forbidden,
-        errors.SessionLimit,
-        errors.ShuttingDown,
-        errors.IdempotencyConflict,
-        errors.TooManySubscriptions,
-        errors.StoreUnavailable,
-    ),
+    errors=(*errors.MAKING_A_SESSION, errors.TooManySubscriptions),
 )
 UPDATE = Method(
     name="session.update",

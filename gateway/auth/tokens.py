@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.clock import SteadyClock
+from gateway.clock import DAY_MS, SteadyClock
 from gateway.ids import new_id
 from gateway.storage.base import Store, StoreFault, TokenRow
 from rpc_schema.errors import StoreUnavailable, TokenNotFound
@@ -30,7 +30,6 @@ from rpc_schema.types import Role, Scope
 from .principal import LOCAL, Credential, Principal
 
 PREFIX = "gw_"
-DAY_MS = 24 * 60 * 60 * 1000
 
 
 class Grant(Struct, frozen=True, kw_only=True):

@@ -71,6 +71,7 @@ async def _make(call: Call, lane: Lane, params: wire.SendParams) -> SessionState
     if params.create is UNSET:
         call.check(lane.state, "write")
     assert params.create is not UNSET
+    call.check_tenant()
     return await give_birth(call, lane, params.create)
 
 

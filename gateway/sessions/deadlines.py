@@ -5,11 +5,20 @@ from the creation or the last renewal by hand. It stands still while the session
 is paused, and a turn holds it off.
 """
 
+from typing import NamedTuple
+
+from gateway.clock import DAY_MS
 from rpc_schema.types import Policy
 
 from .state import SessionState
 
-DAY_MS = 24 * 60 * 60 * 1000
+
+class Moments(NamedTuple):
+    """What the store keeps of a session's time: when to look after it, from when it is near its end, and that end."""
+
+    due_at: int | None
+    warn_at: int | None
+    expires_at: int | None
 
 
 def timeout_ms(state: SessionState, policy: Policy) -> int:
@@ -34,11 +43,6 @@ def deadline_ms(state: SessionState, policy: Policy) -> int:
 def is_held(state: SessionState, policy: Policy) -> bool:
     """Whether activity goes on and moves the end: a turn runs or is about to."""
     return policy.auto_renew and state.is_busy
-
-
-def warn_ms(state: SessionState, policy: Policy) -> int:
-    """From when on the session is near its end."""
-    return deadline_ms(state, policy) - threshold_ms(policy)
 
 
 def threshold_ms(policy: Policy) -> int:
@@ -116,6 +120,15 @@ def due_ms(state: SessionState, policy: Policy, now_ms: int) -> int | None:
     if state.warned_for != end and warning < end and now_ms < end:
         moments.append(warning)
     return min(moments)
+
+
+def moments(state: SessionState, policy: Policy, now_ms: int) -> Moments:
+    """All of them; a session that inactivity cannot end is near no end."""
+    due_at = due_ms(state, policy, now_ms)
+    if not state.is_timed:
+        return Moments(due_at, None, None)
+    end = deadline_ms(state, policy)
+    return Moments(due_at, end - threshold_ms(policy), end)
 
 
 def _turning_points(state: SessionState, policy: Policy) -> list[int]:

@@ -13,11 +13,11 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from gateway.auth.principal import Principal
-from gateway.clock import Clock
+from gateway.clock import DAY_MS, Clock
 from gateway.storage.base import Answer, Store, StoreFault
 from rpc_schema.errors import IdempotencyConflict, StoreUnavailable
 
-KEPT_MS = 24 * 60 * 60 * 1000
+KEPT_MS = DAY_MS
 _NOT_COMPARED = ("meta", "wait", "subscribe", "tenant", "key", "keys")
 
 R = TypeVar("R", bound=Struct)

@@ -180,7 +180,7 @@ class Journal:
                 log.exception("follower_broke", session=lane.topic[1], follower=type(follower).__name__)
 
     def _project(self, state: SessionState) -> SessionRow:
-        policy = self._policy_of(state)
+        moments = deadlines.moments(state, self._policy_of(state), self._clock.now_ms())
         return SessionRow(
             id=state.id,
             tenant=state.tenant,
@@ -202,9 +202,9 @@ class Journal:
             last_activity_at=state.last_activity_at,
             archived_at=state.archived_at,
             deleted_at=state.deleted_at,
-            warn_at=deadlines.warn_ms(state, policy) if state.is_timed else None,
-            expires_at=deadlines.deadline_ms(state, policy) if state.is_timed else None,
-            due_at=deadlines.due_ms(state, policy, self._clock.now_ms()),
+            warn_at=moments.warn_at,
+            expires_at=moments.expires_at,
+            due_at=moments.due_at,
             state=states.encode(state),
         )
 

@@ -79,25 +79,18 @@ class Retiming:
     async def _retime(self, agent: str) -> int:
         last = count = 0
         while page := await self._store.timed(agent, last, PAGE):
-            await self._store.retime([self._reckon(id, stored) for id, stored in page])
-            states_of = [states.decode(stored.state, stored.details) for _, stored in page]
-            topics = [(state.tenant, state.key) for state in states_of]
+            found = [(stored, states.decode(stored.state, stored.details)) for _, stored in page]
+            await self._store.retime([self._reckon(stored, state) for stored, state in found])
+            topics = [(state.tenant, state.key) for _, state in found]
             async with self._lanes.preloaded(topics):
-                for state in states_of:
+                for _, state in found:
                     await self._tell(state)
             last, count = page[-1][0], count + len(page)
         return count
 
-    def _reckon(self, id: int, stored: StoredSession) -> Retimed:
-        state = states.decode(stored.state, stored.details)
-        policy = self._rules.policy_of(state)
-        return Retimed(
-            id,
-            stored.state,
-            due_at=deadlines.due_ms(state, policy, self._clock.now_ms()),
-            warn_at=deadlines.warn_ms(state, policy) if state.is_timed else None,
-            expires_at=deadlines.deadline_ms(state, policy) if state.is_timed else None,
-        )
+    def _reckon(self, stored: StoredSession, state: SessionState) -> Retimed:
+        moments = deadlines.moments(state, self._rules.policy_of(state), self._clock.now_ms())
+        return Retimed(state.id, stored.state, *moments)
 
     async def _tell(self, state: SessionState) -> None:
         """Void a warning that came too early now; else let others have another look."""

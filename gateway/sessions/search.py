@@ -1,7 +1,6 @@
 """Finding what was said: words to terms, pages to cursors. The words are compared in `storage.words`."""
 
 from msgspec import UNSET, Struct
-from msgspec.structs import replace
 
 from gateway.storage import words
 from gateway.storage.base import SearchHit, SearchQuery, Store, StoreFault
@@ -40,14 +39,12 @@ class Search:
         terms = words.parse(params.query)
         if len(terms) > MOST_TERMS:
             raise InvalidParams(path="$.query", reason=f"at most {MOST_TERMS} words and phrases")
-        asked = ListParams(
-            view="all", filter=params.filter, search=params.query, limit=params.limit, include_empty=True
-        )
-        what = _KIND + question(asked, seen)
+        asked = ListParams(view="all", filter=params.filter, limit=params.limit, include_empty=True)
+        what = _KIND + question(asked, seen) + params.query.encode()
         before = self._cursors.open(what, params.cursor)[0] if params.cursor is not UNSET else None
         if not terms:
             return Matches([], None, False)
-        sessions = replace(self._directory.query(asked, seen), search=None, search_agents=())
+        sessions = self._directory.query(asked, seen)
         try:
             page = await self._store.search(
                 SearchQuery(terms=terms, sessions=sessions, before=before, limit=params.limit)

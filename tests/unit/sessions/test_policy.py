@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from gateway.sessions.deadlines import cap_ms, deadline_ms, warn_ms
+from gateway.sessions.deadlines import cap_ms, deadline_ms, moments
 from gateway.sessions.policy import clamp, effective, merge
 from gateway.sessions.state import SessionState
 from gateway.settings import AgentPolicySettings, PolicySettings
@@ -165,7 +165,7 @@ def test_deadlines() -> None:
     assert deadline_ms(state, fixed) == BEGINNING_MS + 30 * MINUTE_MS
     short = policy(max_duration_minutes=35)
     assert deadline_ms(state, short) == cap_ms(state, short) == BEGINNING_MS + 35 * MINUTE_MS
-    assert warn_ms(state, renewing) == BEGINNING_MS + 35 * MINUTE_MS
+    assert moments(state, renewing, BEGINNING_MS).warn_at == BEGINNING_MS + 35 * MINUTE_MS
 
 
 def test_fractions_of_minutes() -> None:
@@ -195,7 +195,9 @@ def test_any_policy(
     state: SessionState = born(last_activity_at=BEGINNING_MS + active_ms)
     deadline = deadline_ms(state, rules)
     assert BEGINNING_MS < deadline <= cap_ms(state, rules)
-    assert warn_ms(state, rules) <= deadline
+    kept = moments(state, rules, BEGINNING_MS)
+    assert kept.warn_at is not None
+    assert kept.warn_at <= deadline == kept.expires_at
 
 
 INHERITED = effective(GATEWAY, NO_AGENT).policy
