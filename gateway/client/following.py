@@ -1,47 +1,26 @@
 """Following a session for as long as it exists, over any number of connections."""
 
-import asyncio
-import random
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from functools import partial
 
 from msgspec import Struct
 
 from rpc_schema.directory import HISTORY, HistoryParams
-from rpc_schema.errors import RpcError
 from rpc_schema.events import AnyEvent
 from rpc_schema.notifications import ClosedParams, Delta, DeltaParams, EventParams
 from rpc_schema.subscriptions import Since, SubscribeResult
 
-from .catchup import Catchup, LogReplaced, TextMissing
+from .catchup import Catchup, LogReplaced
 from .connection import Connection
-from .errors import ClientError, SubscriptionClosed
+from .errors import SubscriptionClosed
 from .frames import Notice, read_as
+from .reconnecting import reconnecting
 from .subscription import subscribe
 from .updates import Updates
 
 FollowUpdate = AnyEvent | Delta | LogReplaced | ClosedParams
 _Step = tuple[FollowUpdate, Since | None]
-
-
-class Backoff:
-    """How long to wait before the next attempt, in seconds: exponential, with full jitter."""
-
-    def __init__(
-        self, *, first_s: float = 0.2, most_s: float = 10.0, draw: Callable[[], float] = random.random
-    ) -> None:
-        self._first_s, self._most_s, self._draw = first_s, most_s, draw
-        self._bound_s = first_s
-
-    def next_s(self) -> float:
-        """Somewhere between nothing and a bound that doubles."""
-        bound_s, self._bound_s = self._bound_s, min(2 * self._bound_s, self._most_s)
-        return bound_s * self._draw()
-
-    def held_for(self, seconds: float) -> None:
-        """A connection that held longer than the longest wait makes good for the failures before it."""
-        if seconds > self._most_s:
-            self._bound_s = self._first_s
 
 
 class _Message(Struct):
@@ -89,23 +68,15 @@ class Following:
         return update
 
     async def _steps(self, catchup: Catchup) -> AsyncGenerator[_Step]:
-        backoff = Backoff()
-        has_begun = False
-        while True:
-            began = asyncio.get_running_loop().time()
-            try:
-                async with Connection.opened(self._url, token=self._token, client=self._client) as connection:
-                    has_begun = True
-                    async with aclosing(self._updates(connection, catchup)) as updates:
-                        async for update in updates:
-                            yield update, catchup.since
-                return
-            except (ClientError, RpcError, TextMissing) as error:
-                if not has_begun or not is_temporary(error):
-                    raise
-                pause_s = retry_after_s(error)
-            backoff.held_for(asyncio.get_running_loop().time() - began)
-            await asyncio.sleep(pause_s + backoff.next_s())
+        async def steps(connection: Connection) -> AsyncGenerator[_Step]:
+            async with aclosing(self._updates(connection, catchup)) as updates:
+                async for update in updates:
+                    yield update, catchup.since
+
+        opened = partial(Connection.opened, self._url, token=self._token, client=self._client)
+        async with aclosing(reconnecting(opened, steps)) as all_steps:
+            async for step in all_steps:
+                yield step
 
     async def _updates(self, connection: Connection, catchup: Catchup) -> AsyncGenerator[FollowUpdate]:
         async with subscribe(connection, self.key, since=catchup.since, deltas=self._deltas) as notices:
@@ -143,23 +114,3 @@ async def _message_start(connection: Connection, answer: SubscribeResult) -> int
     page = await connection.call(HISTORY, params)
     messages = (read_as(_Message, HISTORY.name, event) for event in page.events)
     return sum(len(message.content) for message in messages if message.turn == running)
-
-
-def is_temporary(error: ClientError | RpcError | TextMissing) -> bool:
-    """Whether coming back can help."""
-    match error:
-        case ClientError():
-            return error.is_temporary
-        case RpcError():
-            return error.retryable
-    return True
-
-
-def retry_after_s(error: ClientError | RpcError | TextMissing) -> float:
-    """How long the gateway asks to wait before that."""
-    match error:
-        case ClientError():
-            return error.retry_after_s or 0.0
-        case RpcError():
-            return float(error.data.get("retryAfterMs", 0)) / 1000
-    return 0.0

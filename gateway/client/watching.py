@@ -1,17 +1,16 @@
 """Watching a list of sessions for as long as one wants to, over any number of connections."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
-from rpc_schema.errors import RpcError
 from rpc_schema.notifications import ChangedParams, ClosedParams
 from rpc_schema.subscriptions import WATCH, WatchParams, WatchResult
 
 from .connection import Connection
-from .errors import ClientError, SubscriptionClosed, WatchLagged
-from .following import Backoff, is_temporary, retry_after_s
+from .errors import SubscriptionClosed, WatchLagged
 from .mailbox import Mailbox
+from .reconnecting import reconnecting
 from .table import Table
 from .updates import Updates
 
@@ -56,24 +55,16 @@ class Watching:
         return update
 
     async def _steps(self) -> AsyncGenerator[_Step]:
-        backoff = Backoff()
-        has_begun = False
-        while True:
-            began = asyncio.get_running_loop().time()
-            try:
-                async with Connection.opened(self._url, token=self._token, client=self._client) as connection:
-                    has_begun = True
-                    me = connection.hello.principal
-                    async with aclosing(self._updates(connection)) as updates:
-                        async for update in updates:
-                            yield update, me.tenant if me is not None else ""
-                return
-            except (ClientError, RpcError) as error:
-                if not has_begun or not is_temporary(error):
-                    raise
-                pause_s = retry_after_s(error)
-            backoff.held_for(asyncio.get_running_loop().time() - began)
-            await asyncio.sleep(pause_s + backoff.next_s())
+        async def steps(connection: Connection) -> AsyncGenerator[_Step]:
+            me = connection.hello.principal
+            async with aclosing(self._updates(connection)) as updates:
+                async for update in updates:
+                    yield update, me.tenant if me is not None else ""
+
+        opened = partial(Connection.opened, self._url, token=self._token, client=self._client)
+        async with aclosing(reconnecting(opened, steps)) as all_steps:
+            async for step in all_steps:
+                yield step
 
     async def _updates(self, connection: Connection) -> AsyncGenerator[WatchUpdate]:
         async with _watch(connection, self.params) as (result, mailbox):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.client import ConnectionLost, Following, GatewayUnreachable, LogReplaced, Since, connect, follow
-from gateway.client.following import Backoff
+from gateway.client.reconnecting import Backoff
 from rpc_schema.errors import SessionNotFound
 from rpc_schema.events import MessageAssistant, MessageSystem, TurnCompleted, TurnStarted
 from rpc_schema.notifications import ClosedParams, Delta
@@ -19,7 +19,7 @@ SAID: dict[str, Any] = {"finishReason": "stop", "partial": False}
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Come back without waiting."""
-    monkeypatch.setattr("gateway.client.following.Backoff", lambda: Backoff(first_s=0, most_s=0))
+    monkeypatch.setattr("gateway.client.reconnecting.Backoff", lambda: Backoff(first_s=0, most_s=0))
 
 
 async def gather(following: Following) -> list[object]:

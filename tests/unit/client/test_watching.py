@@ -6,7 +6,7 @@ import pytest
 from msgspec import convert
 
 from gateway.client import ConnectionLost, GatewayUnreachable, Table, Watching, WatchLagged, mailbox, watch
-from gateway.client.following import Backoff
+from gateway.client.reconnecting import Backoff
 from rpc_schema.notifications import ChangedParams, ClosedParams
 from rpc_schema.subscriptions import WatchResult
 from rpc_schema.types import Session
@@ -19,7 +19,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Come back without waiting, to a gateway that says whom it takes us for."""
     me = {"user": "local", "tenant": "default", "roles": [], "scopes": []}
     monkeypatch.setattr(line_of, "HELLO", line_of.HELLO | {"principal": me})
-    monkeypatch.setattr("gateway.client.watching.Backoff", lambda: Backoff(first_s=0, most_s=0))
+    monkeypatch.setattr("gateway.client.reconnecting.Backoff", lambda: Backoff(first_s=0, most_s=0))
 
 
 async def listed(line: Line, *keys: str) -> None:
