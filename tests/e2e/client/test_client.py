@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -15,22 +14,9 @@ from rpc_schema.events import MessageAssistant, TurnCompleted, TurnStopped
 from rpc_schema.lifecycle import CREATE, DELETE, CreateParams, ManyParams, NewSession
 from rpc_schema.notifications import Delta, DeltaParams, EventParams
 from rpc_schema.system import HEALTH
-from tests.e2e.processes import RunningGateway, environment, running_gateway
+from tests.e2e.processes import RunningGateway, environment
 
 ECHO = NewSession(agent="echo")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """No test waits for ever."""
-    async with asyncio.timeout(60):
-        yield
 
 
 def text(updates: list[ChatUpdate]) -> str:

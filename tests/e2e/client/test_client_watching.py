@@ -1,7 +1,5 @@
 """A list that the Python client keeps up to date, through cuts and restarts."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -15,21 +13,8 @@ from rpc_schema.lifecycle import CREATE, DELETE, UPDATE, CreateParams, ManyParam
 from rpc_schema.notifications import ChangedParams
 from rpc_schema.subscriptions import WatchResult
 from rpc_schema.types import Session
+from tests.e2e.client.test_client_following import cuttable
 from tests.e2e.processes import RunningGateway, running_gateway
-from tests.e2e.test_client_following import cuttable
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """No test waits for ever."""
-    async with asyncio.timeout(60):
-        yield
 
 
 async def fresh(gw: GatewayClient, params: WatchParams) -> dict[str, Session]:

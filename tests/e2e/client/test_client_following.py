@@ -1,7 +1,7 @@
 """Following a session through cuts, deaths and restarts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -16,19 +16,6 @@ from rpc_schema.notifications import ClosedParams, Delta
 from tests.e2e.processes import RunningGateway, running_gateway
 
 ECHO = NewSession(agent="echo")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """No test waits for ever."""
-    async with asyncio.timeout(60):
-        yield
 
 
 class Wire:
